@@ -1,0 +1,317 @@
+//! Canonical bytes: one encoding per event content, for the exchange between workers, the stored
+//! transaction state and the content hash.
+//!
+//! Two events have the same content (SPEC §3, Identity) exactly when their canonical bytes are
+//! equal. Integers are LEB128 where they are small as a rule, texts are preceded by their length.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use crate::event::{Event, Kind, Posting, Side, Source};
+use crate::key::first_128_bits;
+use crate::{Amount, Timestamp};
+
+/// Bytes that are no canonical event. Only damage or a foreign program makes them, since this
+/// program writes what it reads: stop and restore the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the bytes are no canonical event")]
+pub struct CodecError;
+
+/// Returns the hash by which rival contents of one identity are judged: 128 bits of BLAKE3 over
+/// the canonical bytes.
+#[must_use]
+pub fn content_hash(canonical: &[u8]) -> u128 {
+    first_128_bits(&blake3::hash(canonical))
+}
+
+/// Appends `value` as LEB128.
+pub fn put_varint(out: &mut Vec<u8>, mut value: u128) {
+    loop {
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            out.push(low);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
+/// Appends a text with its length.
+pub fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u128);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Reads canonical bytes from the front.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the front of `bytes`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes }
+    }
+
+    /// Says whether all bytes are read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Reads one byte.
+    ///
+    /// # Errors
+    /// [`CodecError`] at the end of the bytes.
+    pub fn byte(&mut self) -> Result<u8, CodecError> {
+        let (first, rest) = self.rest.split_first().ok_or(CodecError)?;
+        self.rest = rest;
+        Ok(*first)
+    }
+
+    /// Reads `length` bytes.
+    ///
+    /// # Errors
+    /// [`CodecError`] where fewer are left.
+    pub fn bytes(&mut self, length: usize) -> Result<&'a [u8], CodecError> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(CodecError)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// Reads a LEB128 integer of at most 128 bits.
+    ///
+    /// # Errors
+    /// [`CodecError`] where it is cut or too long.
+    pub fn varint(&mut self) -> Result<u128, CodecError> {
+        let mut value = 0_u128;
+        for shift in (0..128).step_by(7) {
+            let byte = self.byte()?;
+            value |= u128::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(CodecError)
+    }
+
+    /// Reads a LEB128 integer of at most 64 bits.
+    ///
+    /// # Errors
+    /// As [`Reader::varint`].
+    pub fn varint_u64(&mut self) -> Result<u64, CodecError> {
+        u64::try_from(self.varint()?).map_err(|_| CodecError)
+    }
+
+    /// Reads a length that fits the memory.
+    ///
+    /// # Errors
+    /// As [`Reader::varint`].
+    pub fn length(&mut self) -> Result<usize, CodecError> {
+        usize::try_from(self.varint()?).map_err(|_| CodecError)
+    }
+
+    /// Reads a text with its length.
+    ///
+    /// # Errors
+    /// [`CodecError`] where it is cut or no UTF-8.
+    pub fn text(&mut self) -> Result<&'a str, CodecError> {
+        let length = self.length()?;
+        std::str::from_utf8(self.bytes(length)?).map_err(|_| CodecError)
+    }
+
+    fn timestamp(&mut self) -> Result<Timestamp, CodecError> {
+        let seconds = self.bytes(8)?.try_into().map_err(|_| CodecError)?;
+        let nanos = self.bytes(4)?.try_into().map_err(|_| CodecError)?;
+        Timestamp::from_parts(i64::from_le_bytes(seconds), u32::from_le_bytes(nanos))
+            .ok_or(CodecError)
+    }
+}
+
+fn put_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
+    out.extend_from_slice(&timestamp.seconds().to_le_bytes());
+    out.extend_from_slice(&timestamp.nanos().to_le_bytes());
+}
+
+fn kind_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Post => 0,
+        Kind::Correct => 1,
+        Kind::Reverse => 2,
+        Kind::Refund => 3,
+    }
+}
+
+fn kind_of(code: u8) -> Result<Kind, CodecError> {
+    [Kind::Post, Kind::Correct, Kind::Reverse, Kind::Refund]
+        .into_iter()
+        .find(|kind| kind_code(*kind) == code)
+        .ok_or(CodecError)
+}
+
+/// Appends the side and amount of a line: the side in the lowest bit, the amount above it.
+pub fn put_side_and_amount(out: &mut Vec<u8>, side: Side, amount: Amount) {
+    put_varint(
+        out,
+        (amount.0.unsigned_abs() << 1) | u128::from(side == Side::Credit),
+    );
+}
+
+/// Reads what [`put_side_and_amount`] wrote.
+///
+/// # Errors
+/// As [`Reader::varint`].
+pub fn read_side_and_amount(reader: &mut Reader<'_>) -> Result<(Side, Amount), CodecError> {
+    let both = reader.varint()?;
+    let side = if both & 1 == 1 {
+        Side::Credit
+    } else {
+        Side::Debit
+    };
+    Ok((
+        side,
+        Amount(i128::try_from(both >> 1).map_err(|_| CodecError)?),
+    ))
+}
+
+impl<'a> Event<'a> {
+    /// Appends the event's canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(kind_code(self.kind));
+        put_timestamp(out, self.recorded_at);
+        put_timestamp(out, self.effective_at);
+        put_varint(out, u128::from(self.revision));
+        put_varint(out, u128::from(self.source.sequence.unwrap_or(0)));
+        for text in [
+            &self.tenant,
+            &self.transaction_id,
+            &self.event_id,
+            &self.leg,
+        ] {
+            put_text(out, text);
+        }
+        put_text(out, &self.source.service);
+        put_text(out, self.target.as_deref().unwrap_or_default());
+        put_varint(out, self.postings.len() as u128);
+        for posting in &self.postings {
+            put_side_and_amount(out, posting.side, posting.amount);
+            put_text(out, &posting.account);
+            put_text(out, &posting.currency);
+        }
+    }
+
+    /// Reads an event from exactly its canonical bytes.
+    ///
+    /// # Errors
+    /// [`CodecError`] where the bytes are not what [`Event::encode`] wrote.
+    pub fn decode(bytes: &'a [u8]) -> Result<Event<'a>, CodecError> {
+        let mut reader = Reader::new(bytes);
+        let kind = kind_of(reader.byte()?)?;
+        let recorded_at = reader.timestamp()?;
+        let effective_at = reader.timestamp()?;
+        let revision = reader.varint_u64()?;
+        let sequence = Some(reader.varint_u64()?).filter(|sequence| *sequence > 0);
+        let [tenant, transaction_id, event_id, leg, service, target] = {
+            let mut texts = [""; 6];
+            for text in &mut texts {
+                *text = reader.text()?;
+            }
+            texts.map(Cow::Borrowed)
+        };
+        let lines = reader.length()?;
+        let mut postings = Vec::with_capacity(lines.min(64));
+        for _ in 0..lines {
+            let (side, amount) = read_side_and_amount(&mut reader)?;
+            let account = Cow::Borrowed(reader.text()?);
+            let currency = Cow::Borrowed(reader.text()?);
+            postings.push(Posting {
+                account,
+                side,
+                amount,
+                currency,
+            });
+        }
+        if !reader.is_empty() {
+            return Err(CodecError);
+        }
+        let target = Some(target).filter(|target| !target.is_empty());
+        let source = Source { service, sequence };
+        Ok(Event {
+            tenant,
+            transaction_id,
+            event_id,
+            kind,
+            leg,
+            revision,
+            effective_at,
+            recorded_at,
+            source,
+            target,
+            postings,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn event(amount: i128, text: &str, sequence: Option<u64>) -> Event<'_> {
+        Event {
+            tenant: text.into(),
+            transaction_id: "t".into(),
+            event_id: text.into(),
+            kind: Kind::Reverse,
+            leg: "".into(),
+            revision: 1,
+            effective_at: Timestamp::from_parts(-1, 999_999_999).unwrap(),
+            recorded_at: Timestamp::from_parts(7, 0).unwrap(),
+            source: Source {
+                service: "billing".into(),
+                sequence,
+            },
+            target: Some("other".into()),
+            postings: vec![Posting {
+                account: text.into(),
+                side: Side::Credit,
+                amount: Amount(amount),
+                currency: "EUR".into(),
+            }],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            amount in 0..Amount::MAX_POSTING.0,
+            text in ".{1,40}",
+            sequence in proptest::option::of(1..u64::MAX),
+        ) {
+            let event = event(amount, &text, sequence);
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes);
+            prop_assert_eq!(Event::decode(&bytes), Ok(event));
+        }
+
+        #[test]
+        fn damage_is_an_error_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Event::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn cut_bytes_are_refused() {
+        let mut bytes = Vec::new();
+        event(5, "x", None).encode(&mut bytes);
+        for length in 0..bytes.len() {
+            assert_eq!(Event::decode(&bytes[..length]), Err(CodecError));
+        }
+        bytes.push(0);
+        assert_eq!(Event::decode(&bytes), Err(CodecError));
+    }
+}

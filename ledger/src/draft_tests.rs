@@ -1,0 +1,198 @@
+//! One row per sentence of SPEC §2 about validity: a change to a good draft, and the reason.
+
+use super::*;
+
+fn good() -> EventDraft<'static> {
+    EventDraft {
+        v: Some(1),
+        event_id: Some("e1".into()),
+        tenant: Some("acme".into()),
+        kind: Some("post".into()),
+        transaction_id: Some("t1".into()),
+        effective_at: Some("2026-01-02T03:04:05Z".into()),
+        recorded_at: Some("2026-01-02T03:04:06Z".into()),
+        source: Some(SourceDraft {
+            service: Some("billing".into()),
+            sequence: Some(1),
+        }),
+        postings: Some(vec![posting("1.50")]),
+        ..EventDraft::default()
+    }
+}
+
+fn posting(amount: &'static str) -> PostingDraft<'static> {
+    PostingDraft {
+        account: Some("assets:cash".into()),
+        side: Some("debit".into()),
+        amount: Some(amount.into()),
+        currency: Some("EUR".into()),
+    }
+}
+
+fn reason(change: impl FnOnce(&mut EventDraft<'static>)) -> Option<Reason> {
+    let mut draft = good();
+    change(&mut draft);
+    draft
+        .admit(Scale::DEFAULT)
+        .err()
+        .map(|rejection| rejection.reason)
+}
+
+fn posting_reason(change: impl FnOnce(&mut PostingDraft<'static>)) -> Option<Reason> {
+    let mut line = posting("1");
+    change(&mut line);
+    reason(|draft| draft.postings = Some(vec![posting("1"), line]))
+}
+
+#[test]
+fn a_good_draft_is_admitted() {
+    assert_eq!(reason(|_| ()), None);
+    assert_eq!(reason(|d| d.postings = Some(vec![])), None);
+    assert_eq!(reason(|d| d.leg = Some("fees".into())), None);
+    assert_eq!(reason(|d| d.reverses = Some("ignored".into())), None);
+}
+
+#[test]
+fn fields_of_the_record() {
+    use Reason::*;
+    assert_eq!(reason(|d| d.v = None), Some(MissingField));
+    assert_eq!(reason(|d| d.v = Some(2)), Some(UnsupportedVersion));
+    assert_eq!(reason(|d| d.event_id = None), Some(MissingField));
+    assert_eq!(
+        reason(|d| d.event_id = Some("".into())),
+        Some(BadIdentifier)
+    );
+    assert_eq!(reason(|d| d.event_id = Some("é".repeat(128).into())), None);
+    assert_eq!(
+        reason(|d| d.event_id = Some("é".repeat(129).into())),
+        Some(BadIdentifier)
+    );
+    assert_eq!(reason(|d| d.tenant = Some("x".repeat(64).into())), None);
+    assert_eq!(
+        reason(|d| d.tenant = Some("x".repeat(65).into())),
+        Some(BadIdentifier)
+    );
+    assert_eq!(
+        reason(|d| d.kind = Some("hold".into())),
+        Some(UnsupportedKind)
+    );
+    assert_eq!(reason(|d| d.kind = Some("POST".into())), Some(UnknownKind));
+    assert_eq!(reason(|d| d.transaction_id = None), Some(MissingField));
+    assert_eq!(reason(|d| d.revision = Some(2)), Some(BadRevision));
+    assert_eq!(
+        reason(|d| d.effective_at = Some("2026-02-30T00:00:00Z".into())),
+        Some(BadTimestamp)
+    );
+    assert_eq!(reason(|d| d.recorded_at = None), Some(MissingField));
+    assert_eq!(reason(|d| d.source = None), Some(MissingField));
+    assert_eq!(
+        reason(|d| d.source = Some(SourceDraft::default())),
+        Some(MissingField)
+    );
+    assert_eq!(reason(|d| d.postings = None), Some(MissingField));
+    let sequence = |n| {
+        reason(|d| {
+            d.source = Some(SourceDraft {
+                service: Some("s".into()),
+                sequence: Some(n),
+            })
+        })
+    };
+    assert_eq!(sequence(0), Some(BadSequence));
+    assert_eq!(sequence(u64::MAX), Some(BadSequence));
+}
+
+#[test]
+fn fields_by_kind() {
+    use Reason::*;
+    let correct = |revision| {
+        reason(|d| {
+            d.kind = Some("correct".into());
+            d.revision = revision;
+        })
+    };
+    assert_eq!(correct(None), Some(BadRevision));
+    assert_eq!(correct(Some(1)), Some(BadRevision));
+    assert_eq!(correct(Some(2)), None);
+    assert_eq!(correct(Some(u64::MAX)), Some(BadRevision));
+    let reverse = |target: Option<&'static str>, leg: &'static str| {
+        reason(|d| {
+            d.kind = Some("reverse".into());
+            d.reverses = target.map(Cow::Borrowed);
+            d.leg = Some(leg.into());
+            d.postings = None;
+        })
+    };
+    assert_eq!(reverse(Some("t0"), ""), None);
+    assert_eq!(reverse(Some("t0"), "a"), Some(LegNotAllowed));
+    assert_eq!(reverse(None, ""), Some(MissingField));
+    assert_eq!(reverse(Some(""), ""), Some(BadIdentifier));
+    let refund = |postings| {
+        reason(|d| {
+            d.kind = Some("refund".into());
+            d.refunds = Some("t0".into());
+            d.postings = postings;
+        })
+    };
+    assert_eq!(refund(Some(vec![posting("1")])), None);
+    assert_eq!(refund(Some(vec![])), Some(MissingPostings));
+    assert_eq!(refund(None), Some(MissingField));
+}
+
+#[test]
+fn fields_of_a_posting() {
+    use Reason::*;
+    assert_eq!(posting_reason(|p| p.account = None), Some(MissingField));
+    assert_eq!(
+        posting_reason(|p| p.account = Some("".into())),
+        Some(BadAccount)
+    );
+    assert_eq!(
+        posting_reason(|p| p.account = Some("a\tb".into())),
+        Some(BadAccount)
+    );
+    assert_eq!(
+        posting_reason(|p| p.account = Some("a\u{85}b".into())),
+        Some(BadAccount)
+    );
+    assert_eq!(
+        posting_reason(|p| p.account = Some("x".repeat(256).into())),
+        None
+    );
+    assert_eq!(
+        posting_reason(|p| p.account = Some("x".repeat(257).into())),
+        Some(BadAccount)
+    );
+    assert_eq!(
+        posting_reason(|p| p.side = Some("Debit".into())),
+        Some(BadSide)
+    );
+    assert_eq!(
+        posting_reason(|p| p.amount = Some("1e3".into())),
+        Some(BadAmount)
+    );
+    assert_eq!(
+        posting_reason(|p| p.amount = Some("0.0000000001".into())),
+        Some(AmountPrecision)
+    );
+    assert_eq!(
+        posting_reason(|p| p.amount = Some("9".repeat(40).into())),
+        Some(AmountRange)
+    );
+    for (code, expected) in [
+        ("EUR", None),
+        ("X-MILES.v", Some(BadCurrency)),
+        ("X-MILES.V2/A_B", None),
+        ("eur", Some(BadCurrency)),
+        ("1INCH", Some(BadCurrency)),
+        ("", Some(BadCurrency)),
+        ("ABCDEFGHIJKLMNOPQRSTUVWX", None),
+        ("ABCDEFGHIJKLMNOPQRSTUVWXY", Some(BadCurrency)),
+    ] {
+        assert_eq!(
+            posting_reason(|p| p.currency = Some(code.into())),
+            expected,
+            "{code}"
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! Keys of fixed width that stand for names, the same on every worker, process and run.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The key of a ledger transaction: 128 bits of BLAKE3 over (tenant, transaction_id).
+///
+/// A cryptographic hash, since names come from outside and two transactions that share a key
+/// would share their books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TransactionKey(pub u128);
+
+impl TransactionKey {
+    /// Returns the key of a tenant's transaction.
+    #[must_use]
+    pub fn of(tenant: &str, transaction_id: &str) -> TransactionKey {
+        TransactionKey(name_hash(&[tenant, transaction_id]))
+    }
+
+    /// Returns the hash range of the transaction, one of 256, as `shard_imbalance` counts them.
+    #[must_use]
+    pub fn shard(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+}
+
+impl fmt::Display for TransactionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Returns 128 bits of BLAKE3 over `parts`, each preceded by its length, so that no two different
+/// lists of names are hashed as the same bytes.
+#[must_use]
+pub fn name_hash(parts: &[&str]) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    first_128_bits(&hasher.finalize())
+}
+
+/// Returns the first 16 bytes of a hash as an integer.
+#[must_use]
+pub(crate) fn first_128_bits(hash: &blake3::Hash) -> u128 {
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.as_bytes()[..16]);
+    u128::from_be_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_run_together() {
+        assert_ne!(name_hash(&["ab", "c"]), name_hash(&["a", "bc"]));
+        assert_ne!(name_hash(&["ab"]), name_hash(&["ab", ""]));
+    }
+
+    #[test]
+    fn keys_never_change() {
+        let key = TransactionKey::of("acme", "t1");
+        assert_eq!(
+            key.to_string(),
+            TransactionKey::of("acme", "t1").to_string()
+        );
+        assert_eq!(u32::from(key.shard()), u32::try_from(key.0 >> 120).unwrap());
+    }
+}

@@ -1,0 +1,143 @@
+//! Identity, openings and revisions (SPEC §3, Identity and Current): from contents to events and
+//! from events to transactions. Knows nothing of other transactions, thus nothing of links.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Content;
+use crate::codec::content_hash;
+use crate::{Event, Kind};
+
+/// The content that counts for one identity.
+pub(super) struct Identified<'a> {
+    event: Event<'a>,
+    /// Whether other contents claim the same identity.
+    is_contested: bool,
+}
+
+/// A leg that has been opened: revision 1 and the highest revision.
+pub(super) struct Leg<'a> {
+    pub(super) opening: &'a Event<'a>,
+    pub(super) current: &'a Event<'a>,
+}
+
+/// What the events of one transaction say among themselves.
+pub(super) struct Transaction<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) id: &'a str,
+    /// The smallest opening, which decides kind and target; `None` where there are corrections
+    /// only.
+    pub(super) first: Option<&'a Event<'a>>,
+    /// By name.
+    pub(super) legs: Vec<Leg<'a>>,
+    /// The event ids of corrections whose leg has no opening, in order.
+    pub(super) unopened: Vec<&'a str>,
+    /// The event ids that stand for something without effect.
+    pub(super) conflicts: BTreeSet<&'a str>,
+}
+
+impl<'a> Transaction<'a> {
+    /// Returns the kind of the opening.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.first.map(|first| first.kind)
+    }
+
+    /// Returns the target of the opening.
+    pub(super) fn target(&self) -> Option<&'a str> {
+        self.first.and_then(|first| first.target.as_deref())
+    }
+
+    /// Returns the opening of a reversal whose current revision leaves its lines to be derived.
+    pub(super) fn derives(&self) -> Option<&'a Event<'a>> {
+        let leg = self.legs.first()?;
+        (leg.current.revision == 1 && leg.current.derives()).then_some(leg.current)
+    }
+}
+
+/// Chooses the content of each identity: the smallest (`recorded_at`, content hash), then bytes.
+pub(super) fn events(contents: &BTreeSet<Content>) -> Vec<Identified<'_>> {
+    let contents: Vec<_> = contents.iter().collect();
+    contents
+        .chunk_by(|a, b| {
+            a.tenant == b.tenant && a.transaction_id == b.transaction_id && a.event_id == b.event_id
+        })
+        .filter_map(|rivals| {
+            let event = rivals
+                .iter()
+                .map(|content| (content.event(), &content.canonical))
+                .min_by_key(|(event, bytes)| (event.recorded_at, content_hash(bytes), *bytes))
+                .map(|(event, _)| event)?;
+            let is_contested = rivals.len() > 1;
+            Some(Identified {
+                event,
+                is_contested,
+            })
+        })
+        .collect()
+}
+
+/// Groups events, which come in the order of their identities.
+pub(super) fn transactions<'a>(events: &'a [Identified<'a>]) -> Vec<Transaction<'a>> {
+    events
+        .chunk_by(|a, b| {
+            a.event.tenant == b.event.tenant && a.event.transaction_id == b.event.transaction_id
+        })
+        .filter_map(transaction)
+        .collect()
+}
+
+fn transaction<'a>(events: &'a [Identified<'a>]) -> Option<Transaction<'a>> {
+    let any = &events.first()?.event;
+    let mut conflicts: BTreeSet<&str> = events
+        .iter()
+        .filter(|identified| identified.is_contested)
+        .map(|identified| identified.event.event_id.as_ref())
+        .collect();
+    let mut by_seniority: Vec<_> = events.iter().map(|identified| &identified.event).collect();
+    by_seniority.sort_by_key(|event| event.seniority());
+    let first = by_seniority
+        .iter()
+        .find(|event| event.kind.is_opening())
+        .copied();
+
+    let mut places: BTreeMap<(&str, u64), &Event<'_>> = BTreeMap::new();
+    for event in by_seniority {
+        let is_of_another_kind =
+            event.kind.is_opening() && first.is_some_and(|first| first.kind != event.kind);
+        if is_of_another_kind {
+            conflicts.insert(&event.event_id);
+            continue;
+        }
+        match places.entry((&event.leg, event.revision)) {
+            Entry::Vacant(place) => {
+                place.insert(event);
+            }
+            Entry::Occupied(_) => {
+                conflicts.insert(&event.event_id);
+            }
+        }
+    }
+
+    let mut legs: Vec<Leg<'_>> = Vec::new();
+    let mut unopened = Vec::new();
+    // The places are ordered by leg, then revision: an opening comes before its corrections.
+    for event in places.into_values() {
+        match legs.last_mut() {
+            _ if event.kind.is_opening() => legs.push(Leg {
+                opening: event,
+                current: event,
+            }),
+            Some(leg) if leg.opening.leg == event.leg => leg.current = event,
+            _ => unopened.push(event.event_id.as_ref()),
+        }
+    }
+    unopened.sort_unstable();
+    Some(Transaction {
+        tenant: &any.tenant,
+        id: &any.transaction_id,
+        first,
+        legs,
+        unopened,
+        conflicts,
+    })
+}

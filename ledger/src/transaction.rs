@@ -1,0 +1,453 @@
+//! What a transaction's events mean together: the pure function `f(S)` that the engine calls for
+//! each transaction it touches (SPEC §3).
+//!
+//! ```text
+//! events S ──fold──▶ Fold (opening, current legs, conflicts)
+//!                      │  + Standing   (what its target says of it, if it names one)
+//!                      │  + Inflows    (nets of the reversals and refunds that name it)
+//!                      ▼
+//!                    Meaning ──rows──▶ rows of postings, transaction_totals, imbalances
+//! ```
+//!
+//! Owns the meaning of one transaction. Leaves out how transactions talk to each other: the engine
+//! brings standings and inflows.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::codec::content_hash;
+use crate::event::{Event, Kind, Posting, Side};
+use crate::{Amount, Timestamp};
+
+mod rows;
+
+pub use rows::{RowSink, json_text, sides_detail};
+
+/// A distinct event with its canonical bytes, by which rival contents are told apart.
+#[derive(Clone, Debug)]
+pub struct Stored<'a> {
+    /// The event.
+    pub event: Event<'a>,
+    /// Its canonical bytes.
+    pub canonical: &'a [u8],
+}
+
+/// A leg with an opening.
+#[derive(Clone, Copy, Debug)]
+pub struct Leg<'e, 'a> {
+    /// The opening, revision 1.
+    pub opening: &'e Event<'a>,
+    /// The highest revision.
+    pub current: &'e Event<'a>,
+}
+
+/// The meaning of a set of events before links are followed.
+#[derive(Clone, Debug)]
+pub struct Fold<'e, 'a> {
+    /// The tenant.
+    pub tenant: &'e str,
+    /// The transaction.
+    pub transaction_id: &'e str,
+    /// The opening that decides kind and target; `None` while only corrections are there.
+    pub opening: Option<&'e Event<'a>>,
+    /// The legs that are open, by name.
+    pub legs: Vec<Leg<'e, 'a>>,
+    /// The ids of events that lost to a rival, or part of whose contents did, in order.
+    pub conflicts: Vec<&'e str>,
+    /// The ids of corrections without opening, in order.
+    pub orphan_corrections: Vec<&'e str>,
+}
+
+/// Folds the distinct events of one transaction.
+///
+/// Returns `None` for no events at all.
+#[must_use]
+pub fn fold<'e, 'a>(events: &'e [Stored<'a>]) -> Option<Fold<'e, 'a>> {
+    let first = &events.first()?.event;
+    let mut fold = Fold {
+        tenant: &first.tenant,
+        transaction_id: &first.transaction_id,
+        opening: None,
+        legs: Vec::with_capacity(1),
+        conflicts: Vec::new(),
+        orphan_corrections: Vec::new(),
+    };
+    if let ([_], true) = (events, first.kind.is_opening()) {
+        // Nearly every transaction is one event: nothing to judge.
+        fold.opening = Some(first);
+        fold.legs.push(Leg {
+            opening: first,
+            current: first,
+        });
+        return Some(fold);
+    }
+    let mut conflicts = BTreeSet::new();
+    let mut counted = one_per_identity(events, &mut conflicts);
+    fold.opening = counted
+        .iter()
+        .copied()
+        .filter(|event| event.kind.is_opening())
+        .min_by(|a, b| a.seniority().cmp(&b.seniority()));
+    if let Some(opening) = fold.opening {
+        counted.retain(|event| {
+            let stays = !event.kind.is_opening() || event.kind == opening.kind;
+            if !stays {
+                conflicts.insert(&*event.event_id);
+            }
+            stays
+        });
+    }
+    counted.sort_by(|a, b| {
+        (&a.leg, a.revision, a.seniority()).cmp(&(&b.leg, b.revision, b.seniority()))
+    });
+    for rivals in counted.chunk_by(|a, b| a.leg == b.leg && a.revision == b.revision) {
+        conflicts.extend(rivals[1..].iter().map(|event| &*event.event_id));
+    }
+    counted.dedup_by(|b, a| a.leg == b.leg && a.revision == b.revision);
+    for leg in counted.chunk_by(|a, b| a.leg == b.leg) {
+        match leg {
+            [opening, rest @ ..] if opening.kind.is_opening() => {
+                fold.legs.push(Leg {
+                    opening,
+                    current: rest.last().unwrap_or(opening),
+                });
+            }
+            corrections => {
+                fold.orphan_corrections
+                    .extend(corrections.iter().map(|event| &*event.event_id));
+            }
+        }
+    }
+    fold.orphan_corrections.sort_unstable();
+    fold.conflicts = conflicts.into_iter().collect();
+    Some(fold)
+}
+
+/// Keeps, of the contents that share an event id, the one with the smallest (`recorded_at`,
+/// content hash).
+fn one_per_identity<'e, 'a>(
+    events: &'e [Stored<'a>],
+    conflicts: &mut BTreeSet<&'e str>,
+) -> Vec<&'e Event<'a>> {
+    let mut ordered: Vec<&Stored<'a>> = events.iter().collect();
+    ordered.sort_by(|a, b| {
+        (&a.event.event_id, a.event.recorded_at)
+            .cmp(&(&b.event.event_id, b.event.recorded_at))
+            .then_with(|| content_hash(a.canonical).cmp(&content_hash(b.canonical)))
+            .then_with(|| a.canonical.cmp(b.canonical))
+    });
+    let mut counted: Vec<&Event<'a>> = Vec::with_capacity(ordered.len());
+    for stored in ordered {
+        match counted.last() {
+            Some(winner) if winner.event_id == stored.event.event_id => {
+                conflicts.insert(&*stored.event.event_id);
+            }
+            _ => counted.push(&stored.event),
+        }
+    }
+    counted
+}
+
+/// Why a reversal or refund is an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OrphanCause {
+    /// The target transaction has no opening.
+    TargetMissing,
+    /// The target is of a kind that cannot be so linked.
+    TargetKind,
+    /// The transaction is a member of a circle of reversals.
+    Circle,
+}
+
+impl OrphanCause {
+    /// Returns the name that details use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            OrphanCause::TargetMissing => "target_missing",
+            OrphanCause::TargetKind => "target_kind",
+            OrphanCause::Circle => "circle",
+        }
+    }
+}
+
+/// Sums by currency, in order of currency.
+pub type ByCurrency = Vec<(Box<str>, i128)>;
+
+/// How a transaction stands towards its target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It names no target, or carries its postings, or its target derives nothing for it.
+    #[default]
+    Clear,
+    /// It is an orphan.
+    Orphan(OrphanCause),
+    /// It derives the opposite of these lines, its target's current ones in their order.
+    Derives(Vec<Posting<'static>>),
+    /// It derives nothing, since a smaller reversal has the effect; its target's gross.
+    WithoutEffect(ByCurrency),
+}
+
+/// The nets of the effective reversals and refunds that name a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inflows {
+    /// The sum of the nets of effective reversals.
+    pub reversed: ByCurrency,
+    /// The sum of the nets of effective refunds.
+    pub refunded: ByCurrency,
+}
+
+/// Adds `units` to the sum of `currency`.
+///
+/// # Panics
+/// Where the sum leaves 128 bits: a million of the largest postings are needed for it, and no
+/// wrapped sum must ever be published.
+pub fn add_to(sums: &mut ByCurrency, currency: &str, units: i128) {
+    match sums.binary_search_by(|(name, _)| (**name).cmp(currency)) {
+        Ok(place) => sums[place].1 = checked_sum(sums[place].1, units),
+        Err(place) => sums.insert(place, (currency.into(), units)),
+    }
+}
+
+/// Returns the sum of `currency`, 0 where there is none.
+#[must_use]
+pub fn sum_of(sums: &ByCurrency, currency: &str) -> i128 {
+    sums.binary_search_by(|(name, _)| (**name).cmp(currency))
+        .map_or(0, |place| sums[place].1)
+}
+
+/// Adds two sums of money.
+///
+/// # Panics
+/// As [`add_to`].
+#[must_use]
+pub fn checked_sum(a: i128, b: i128) -> i128 {
+    match a.checked_add(b) {
+        Some(sum) => sum,
+        None => unreachable!("a sum of amounts leaves 128 bits: {a} + {b}"),
+    }
+}
+
+/// A current line of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'e> {
+    /// The leg, empty for derived lines.
+    pub leg: &'e str,
+    /// The number within the leg, from 0 in posting order.
+    pub line: usize,
+    /// The account.
+    pub account: &'e str,
+    /// The side.
+    pub side: Side,
+    /// The amount.
+    pub amount: Amount,
+    /// The currency.
+    pub currency: &'e str,
+    /// When it counts.
+    pub effective_at: Timestamp,
+    /// The revision of its leg.
+    pub revision: u64,
+    /// The event that it is posted by.
+    pub event_id: &'e str,
+}
+
+impl Line<'_> {
+    /// Copies what a reversal of the line needs.
+    #[must_use]
+    pub fn to_posting(&self) -> Posting<'static> {
+        Posting {
+            account: Cow::Owned(self.account.to_owned()),
+            side: self.side,
+            amount: self.amount,
+            currency: Cow::Owned(self.currency.to_owned()),
+        }
+    }
+}
+
+/// Debits and credits of some lines in one currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sides {
+    debits: i128,
+    credits: i128,
+    debit_lines: usize,
+}
+
+impl Sides {
+    fn add(&mut self, side: Side, amount: Amount) {
+        match side {
+            Side::Debit => {
+                self.debits = checked_sum(self.debits, amount.0);
+                self.debit_lines += 1;
+            }
+            Side::Credit => self.credits = checked_sum(self.credits, amount.0),
+        }
+    }
+
+    /// The debits, or the credits of a transaction that only credits.
+    fn gross(self) -> i128 {
+        if self.debit_lines == 0 {
+            self.credits
+        } else {
+            self.debits
+        }
+    }
+}
+
+/// What a transaction amounts to in one currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total<'e> {
+    /// The currency.
+    pub currency: &'e str,
+    /// The debit amounts of the current lines.
+    pub gross: i128,
+    /// `gross` minus the same at revision 1.
+    pub corrected: i128,
+    /// `gross` − reversed − refunded.
+    pub net: i128,
+    reversed: i128,
+    refunded: i128,
+    sides: Sides,
+}
+
+/// A transaction with its links followed.
+#[derive(Clone, Debug)]
+pub struct Meaning<'e, 'a> {
+    fold: &'e Fold<'e, 'a>,
+    standing: &'e Standing,
+    inflows: &'e Inflows,
+    totals: Vec<Total<'e>>,
+}
+
+impl<'e, 'a> Fold<'e, 'a> {
+    /// Returns the deciding opening if it names a target.
+    #[must_use]
+    pub fn link(&self) -> Option<&'e Event<'a>> {
+        self.opening.filter(|opening| opening.kind.is_link())
+    }
+
+    /// Says whether the current lines are derived from the target.
+    #[must_use]
+    pub fn derives(&self) -> bool {
+        self.legs.iter().any(|leg| leg.current.derives())
+    }
+
+    /// Calls `each` for every current line, legs by name.
+    pub fn lines(&'e self, standing: &'e Standing, mut each: impl FnMut(Line<'e>)) {
+        for leg in &self.legs {
+            let event = leg.current;
+            let derived = match standing {
+                Standing::Derives(lines) if event.derives() => lines.as_slice(),
+                _ => &[],
+            };
+            let own = event.postings.iter().map(|posting| (posting, posting.side));
+            let opposite = derived
+                .iter()
+                .map(|posting| (posting, posting.side.opposite()));
+            for (line, (posting, side)) in own.chain(opposite).enumerate() {
+                each(Line {
+                    leg: &leg.opening.leg,
+                    line,
+                    account: &posting.account,
+                    side,
+                    amount: posting.amount,
+                    currency: &posting.currency,
+                    effective_at: event.effective_at,
+                    revision: event.revision,
+                    event_id: &event.event_id,
+                });
+            }
+        }
+    }
+
+    /// Follows the links: puts the fold together with what other transactions say.
+    #[must_use]
+    pub fn meaning(&'e self, standing: &'e Standing, inflows: &'e Inflows) -> Meaning<'e, 'a> {
+        let mut sums: Vec<(&'e str, Sides, Sides)> = Vec::with_capacity(1);
+        let mut entry = |currency: &'e str, at_opening: bool, side, amount| {
+            let place = sums.iter().position(|(name, _, _)| *name == currency);
+            let place = place.unwrap_or_else(|| {
+                sums.push((currency, Sides::default(), Sides::default()));
+                sums.len() - 1
+            });
+            let sums = &mut sums[place];
+            if at_opening {
+                sums.2.add(side, amount)
+            } else {
+                sums.1.add(side, amount)
+            }
+        };
+        let mut revision = 0;
+        self.lines(standing, |line| {
+            entry(line.currency, false, line.side, line.amount)
+        });
+        for leg in &self.legs {
+            revision = revision.max(leg.current.revision);
+            for posting in &leg.opening.postings {
+                entry(&posting.currency, true, posting.side, posting.amount);
+            }
+        }
+        let derived = self.derives();
+        let totals = sums.into_iter().map(|(currency, current, opening)| {
+            let gross = current.gross();
+            let reversed = sum_of(&inflows.reversed, currency);
+            let refunded = sum_of(&inflows.refunded, currency);
+            Total {
+                currency,
+                gross,
+                corrected: if derived { 0 } else { gross - opening.gross() },
+                net: checked_sum(checked_sum(gross, -reversed), -refunded),
+                reversed,
+                refunded,
+                sides: current,
+            }
+        });
+        Meaning {
+            fold: self,
+            standing,
+            inflows,
+            totals: totals.collect(),
+        }
+    }
+}
+
+impl Meaning<'_, '_> {
+    /// Returns the net by currency: what a target counts as reversed or refunded.
+    ///
+    /// A currency that the transaction has no row for still counts what is reversed or refunded
+    /// in it, so that a reversal of too large a reversal is not lost.
+    #[must_use]
+    pub fn nets(&self) -> ByCurrency {
+        let mut nets = ByCurrency::new();
+        for total in &self.totals {
+            add_to(&mut nets, total.currency, total.net);
+        }
+        for (currency, units) in self.inflows.reversed.iter().chain(&self.inflows.refunded) {
+            if !self
+                .totals
+                .iter()
+                .any(|total| *total.currency == **currency)
+            {
+                add_to(&mut nets, currency, -units);
+            }
+        }
+        nets
+    }
+
+    /// Returns the gross by currency, where it is not 0.
+    #[must_use]
+    pub fn grosses(&self) -> ByCurrency {
+        let mut grosses = ByCurrency::new();
+        for total in self.totals.iter().filter(|total| total.gross != 0) {
+            add_to(&mut grosses, total.currency, total.gross);
+        }
+        grosses
+    }
+
+    fn is_orphan(&self) -> bool {
+        matches!(self.standing, Standing::Orphan(_))
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        self.fold.opening.map(|opening| opening.kind)
+    }
+}

@@ -1,0 +1,276 @@
+//! The rows that one transaction has in `postings`, `transaction_totals` and `imbalances`.
+
+use super::{Meaning, Standing, Total};
+use crate::amount::{Amount, Scale};
+use crate::table::Value;
+use crate::view::View;
+
+/// Receives a row of a view.
+pub trait RowSink {
+    /// Takes one row; `values` are those of the view's columns, in order.
+    fn row(&mut self, view: View, values: &[Value<'_>]);
+}
+
+impl<F: FnMut(View, &[Value<'_>])> RowSink for F {
+    fn row(&mut self, view: View, values: &[Value<'_>]) {
+        self(view, values);
+    }
+}
+
+/// Sequences and revisions are admitted up to 63 bits, and no transaction has as many lines.
+fn integer<T: TryInto<i64>>(value: T) -> Value<'static> {
+    Value::Integer(value.try_into().unwrap_or(i64::MAX))
+}
+
+/// Quotes a text as JSON.
+#[must_use]
+pub fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Quotes a list of texts as JSON.
+fn json_texts(texts: &[&str]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| json_text(text)).collect();
+    format!("[{}]", quoted.join(","))
+}
+
+/// Writes a name within a composite subject, whose parts `/` divides.
+fn escape_subject(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F")
+}
+
+impl Meaning<'_, '_> {
+    /// Gives every row of the transaction to `sink`, each once.
+    pub fn rows(&self, scale: Scale, sink: &mut impl RowSink) {
+        self.postings(sink);
+        self.totals(sink);
+        self.unbalanced(scale, sink);
+        if !self.fold.orphan_corrections.is_empty() || self.is_orphan() {
+            self.orphan(sink);
+        }
+        for event_id in &self.fold.conflicts {
+            self.conflict(event_id, sink);
+        }
+        if let Standing::WithoutEffect(_) = self.standing {
+            self.over_reversed(scale, sink);
+        } else if !self.inflows.reversed.is_empty() {
+            self.over_reversed(scale, sink);
+        }
+        if !self.inflows.refunded.is_empty() {
+            self.over_refunded(scale, sink);
+        }
+    }
+
+    fn postings(&self, sink: &mut impl RowSink) {
+        let Some(kind) = self.kind() else { return };
+        self.fold.lines(self.standing, |line| {
+            let values = [
+                Value::Text(self.fold.tenant),
+                Value::Text(self.fold.transaction_id),
+                Value::Text(line.leg),
+                integer(line.line),
+                Value::Text(line.account),
+                Value::Text(line.side.name()),
+                Value::Amount(line.amount.0),
+                Value::Text(line.currency),
+                Value::Instant(line.effective_at.micros()),
+                integer(line.revision),
+                Value::Text(kind.name()),
+                Value::Text("posted"),
+                Value::Text(line.event_id),
+            ];
+            sink.row(View::Postings, &values);
+        });
+    }
+
+    fn totals(&self, sink: &mut impl RowSink) {
+        let Some(kind) = self.kind() else { return };
+        let revision = self
+            .fold
+            .legs
+            .iter()
+            .map(|leg| leg.current.revision)
+            .max()
+            .unwrap_or(1);
+        for total in &self.totals {
+            let values = [
+                Value::Text(self.fold.tenant),
+                Value::Text(self.fold.transaction_id),
+                Value::Text(total.currency),
+                Value::Text(kind.name()),
+                Value::Amount(total.gross),
+                Value::Amount(total.corrected),
+                Value::Amount(total.reversed),
+                Value::Amount(total.refunded),
+                Value::Amount(total.net),
+                Value::Text(self.status(total)),
+                integer(revision),
+            ];
+            sink.row(View::TransactionTotals, &values);
+        }
+    }
+
+    /// The first status of SPEC §4 that fits.
+    fn status(&self, total: &Total<'_>) -> &'static str {
+        if self.is_orphan() {
+            "orphan"
+        } else if total.gross == 0 && total.corrected != 0 {
+            "voided"
+        } else if total.reversed > 0 {
+            if total.net == 0 {
+                "reversed"
+            } else {
+                "partially_reversed"
+            }
+        } else if total.refunded > 0 {
+            if total.net == 0 {
+                "refunded"
+            } else {
+                "partially_refunded"
+            }
+        } else {
+            "open"
+        }
+    }
+
+    fn imbalance(
+        &self,
+        sink: &mut impl RowSink,
+        (detector, severity): (&str, &str),
+        subject: &str,
+        (currency, amount): (&str, i128),
+        detail: &str,
+    ) {
+        let values = [
+            Value::Text(self.fold.tenant),
+            Value::Text(detector),
+            Value::Text(subject),
+            Value::Text(currency),
+            Value::Amount(amount),
+            Value::Text(severity),
+            Value::Text(detail),
+        ];
+        sink.row(View::Imbalances, &values);
+    }
+
+    fn unbalanced(&self, scale: Scale, sink: &mut impl RowSink) {
+        for total in &self.totals {
+            let difference = total.sides.debits - total.sides.credits;
+            if difference != 0 {
+                let detail = sides_detail(total.sides.debits, total.sides.credits, scale);
+                let subject = self.fold.transaction_id;
+                let money = (total.currency, difference);
+                self.imbalance(
+                    sink,
+                    ("unbalanced_transaction", "critical"),
+                    subject,
+                    money,
+                    &detail,
+                );
+            }
+        }
+    }
+
+    fn orphan(&self, sink: &mut impl RowSink) {
+        let cause = match self.standing {
+            Standing::Orphan(cause) => cause.name(),
+            _ => "",
+        };
+        let target = self
+            .fold
+            .link()
+            .and_then(|opening| opening.target.as_deref());
+        let detail = format!(
+            r#"{{"cause":{},"corrections":{},"target":{}}}"#,
+            json_text(cause),
+            json_texts(&self.fold.orphan_corrections),
+            json_text(target.unwrap_or_default()),
+        );
+        let subject = self.fold.transaction_id;
+        self.imbalance(sink, ("orphan", "warning"), subject, ("", 0), &detail);
+    }
+
+    fn conflict(&self, event_id: &str, sink: &mut impl RowSink) {
+        let transaction_id = self.fold.transaction_id;
+        let subject = format!(
+            "{}/{}",
+            escape_subject(transaction_id),
+            escape_subject(event_id)
+        );
+        let detail = format!(
+            r#"{{"event_id":{},"transaction_id":{}}}"#,
+            json_text(event_id),
+            json_text(transaction_id),
+        );
+        self.imbalance(sink, ("conflict", "warning"), &subject, ("", 0), &detail);
+    }
+
+    /// One row a currency, though the transaction may be both reversed too far and itself a
+    /// reversal without effect: the amounts add up, the detail tells them apart.
+    fn over_reversed(&self, scale: Scale, sink: &mut impl RowSink) {
+        let none = Vec::new();
+        let without_effect = match self.standing {
+            Standing::WithoutEffect(gross) => gross,
+            _ => &none,
+        };
+        let mut parts: Vec<(&str, i128, i128)> = without_effect
+            .iter()
+            .map(|(currency, gross)| (&**currency, 0, *gross))
+            .collect();
+        for (currency, reversed) in &self.inflows.reversed {
+            let excess = reversed - self.gross_of(currency);
+            if excess > 0 {
+                match parts.iter_mut().find(|(name, _, _)| *name == &**currency) {
+                    Some(part) => part.1 = excess,
+                    None => parts.push((currency, excess, 0)),
+                }
+            }
+        }
+        if matches!(self.standing, Standing::WithoutEffect(gross) if gross.is_empty()) {
+            parts.push(("", 0, 0));
+        }
+        for (currency, excess, lost) in parts {
+            let detail = format!(
+                r#"{{"excess":"{}","without_effect":"{}"}}"#,
+                Amount(excess).display(scale),
+                Amount(lost).display(scale),
+            );
+            let subject = self.fold.transaction_id;
+            let money = (currency, super::checked_sum(excess, lost));
+            self.imbalance(sink, ("over_reversed", "critical"), subject, money, &detail);
+        }
+    }
+
+    fn over_refunded(&self, scale: Scale, sink: &mut impl RowSink) {
+        for (currency, refunded) in &self.inflows.refunded {
+            let gross = self.gross_of(currency);
+            if *refunded > gross {
+                let detail = format!(
+                    r#"{{"gross":"{}","refunded":"{}"}}"#,
+                    Amount(gross).display(scale),
+                    Amount(*refunded).display(scale),
+                );
+                let subject = self.fold.transaction_id;
+                let money = (&**currency, refunded - gross);
+                self.imbalance(sink, ("over_refunded", "critical"), subject, money, &detail);
+            }
+        }
+    }
+
+    fn gross_of(&self, currency: &str) -> i128 {
+        self.totals
+            .iter()
+            .find(|total| total.currency == currency)
+            .map_or(0, |total| total.gross)
+    }
+}
+
+/// The detail of a difference between debits and credits.
+#[must_use]
+pub fn sides_detail(debits: i128, credits: i128, scale: Scale) -> String {
+    format!(
+        r#"{{"credits":"{}","debits":"{}"}}"#,
+        Amount(credits).display(scale),
+        Amount(debits).display(scale),
+    )
+}
