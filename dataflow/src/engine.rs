@@ -1,0 +1,161 @@
+//! One worker's part of the dataflow, as its host sees it: events go in by epoch, whole epochs
+//! come out.
+
+use std::collections::BTreeMap;
+
+use differential_dataflow::AsCollection;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::vec::input::{Handle, Input};
+use trueup_ledger::{Epoch, Event, Scale, Table};
+
+use crate::detectors::sequence_gap::sequence_gap;
+use crate::detectors::shard_imbalance::shard_imbalance;
+use crate::detectors::trial_imbalance::trial_imbalance;
+use crate::host::Host;
+use crate::publish::publish;
+use crate::record::{Accepted, EventRecord, Origin, SequenceRecord};
+use crate::sums::Sides;
+use crate::totals::{SharedDirectory, record_names};
+use crate::transactions::{Changes, Transactions};
+use crate::views::balances::balances;
+use crate::views::daily_movements::daily_movements;
+use crate::views::source_continuity::{RangeSet, continuities, source_continuity};
+use crate::views::trial_balance::{books, trial_balance};
+
+/// One worker's share of one epoch: what it adds to and takes from the views.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochOutput {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The worker, from 0.
+    pub worker: usize,
+    /// Changed rows, each once; any number of tables a view.
+    pub tables: Vec<Table>,
+    /// What became of the events whose transactions this worker owns, by partition.
+    pub accepted: Vec<(u32, Accepted)>,
+}
+
+/// The inputs of one worker's dataflow.
+///
+/// Events are pushed into the open epoch; [`Engine::close`] ends it. The dataflow itself advances
+/// when the worker steps.
+pub struct Engine {
+    events: Handle<u64, EventRecord>,
+    sequences: Handle<u64, SequenceRecord>,
+    seen: BTreeMap<Box<str>, BTreeMap<Box<str>, RangeSet>>,
+    scratch: Vec<u8>,
+}
+
+impl Engine {
+    /// Builds the dataflow of one worker; every worker of the cluster must build the same.
+    ///
+    /// `hand_over` gets this worker's share of every epoch from `first_epoch` on, in order, those
+    /// without changes too; it is called while the worker steps and may block.
+    pub fn build(
+        host: &mut Host<'_>,
+        transactions: impl Transactions,
+        scale: Scale,
+        first_epoch: Epoch,
+        hand_over: impl FnMut(EpochOutput) + 'static,
+    ) -> Engine {
+        let index = host.index();
+        host.worker.dataflow::<u64, _, _>(|scope| {
+            let (mut events, event_stream) = scope.new_input::<EventRecord>();
+            let (mut sequences, sequence_stream) = scope.new_input::<SequenceRecord>();
+            let Changes {
+                tables,
+                movements,
+                shards,
+                names,
+                accepted,
+            } = transactions.build(event_stream);
+            let directory = SharedDirectory::default();
+            let names = record_names(names, directory.clone());
+            let shards = with_epochs(shards).as_collection();
+            let books = books(shards.clone());
+            let continuities = continuities(sequence_stream);
+            let all = scope.concatenate([
+                tables,
+                balances(movements.clone(), names.clone(), directory.clone()),
+                daily_movements(movements, names, directory),
+                trial_balance(books.clone()),
+                trial_imbalance(books, scale),
+                shard_imbalance(shards, scale),
+                source_continuity(continuities.clone()),
+                sequence_gap(continuities, scale),
+            ]);
+            publish(all, accepted, index, first_epoch, hand_over);
+            events.advance_to(first_epoch.0);
+            sequences.advance_to(first_epoch.0);
+            Engine {
+                events,
+                sequences,
+                seen: BTreeMap::new(),
+                scratch: Vec::new(),
+            }
+        })
+    }
+
+    /// Returns the open epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        Epoch(*self.events.time())
+    }
+
+    /// Pushes an event into the open epoch.
+    pub fn push(&mut self, event: &Event<'_>, origin: Origin) {
+        if let Some(sequence) = event.source.sequence {
+            let tenant: &str = &event.tenant;
+            let service: &str = &event.source.service;
+            if !self
+                .seen
+                .get(tenant)
+                .is_some_and(|services| services.contains_key(service))
+            {
+                let services = self.seen.entry(tenant.into()).or_default();
+                services.insert(service.into(), RangeSet::default());
+            }
+            let services = self.seen.get_mut(tenant);
+            if let Some(seen) = services.and_then(|services| services.get_mut(service)) {
+                seen.insert(sequence, sequence);
+            }
+        }
+        self.events
+            .send(EventRecord::new(event, origin, &mut self.scratch));
+    }
+
+    /// Ends the open epoch and opens the next. All workers must close the same epochs.
+    pub fn close(&mut self) {
+        for (tenant, services) in std::mem::take(&mut self.seen) {
+            for (service, seen) in services {
+                let ranges = seen.into_ranges();
+                self.sequences.send(SequenceRecord {
+                    tenant: tenant.clone(),
+                    service,
+                    ranges,
+                });
+            }
+        }
+        let next = self.epoch().0 + 1;
+        self.events.advance_to(next);
+        self.sequences.advance_to(next);
+    }
+}
+
+/// Makes updates of a collection of changes of sums: differential wants the epoch in the record.
+fn with_epochs<'s, D: Clone + 'static>(
+    changes: Stream<'s, u64, Vec<(D, Sides)>>,
+) -> Stream<'s, u64, Vec<(D, u64, Sides)>> {
+    changes.unary(Pipeline, "WithEpochs", |_, _| {
+        |input, output| {
+            input.for_each(|capability, changes| {
+                let epoch = *capability.time();
+                let updates = changes.drain(..).map(|(data, sides)| (data, epoch, sides));
+                output.session(&capability).give_iterator(updates);
+            });
+        }
+    })
+}

@@ -1,0 +1,34 @@
+//! The engine: views maintained incrementally with timely and differential dataflow.
+//!
+//! ```text
+//!  Engine::push ─▶ events ─▶ transactions ─┬─ rows ─────────────────────────────┐
+//!                                          ├─ movements ─▶ balances, daily ─────┤
+//!                                          ├─ shards ─▶ trial balance, detectors┤─▶ publish ─▶ EpochOutput
+//!                                          └─ accepted counts ──────────────────┤
+//!  Engine::push ─▶ sequences ─▶ source continuity ─▶ sequence gaps ─────────────┘
+//! ```
+//!
+//! Guarantee: what an epoch publishes is the exact difference between two values of each view, and
+//! those are functions of the set of events alone. Worker counts, arrival order and epoch cuts
+//! change when a row changes, never what the view is.
+//!
+//! Invariants: only this crate names timely and differential. It does no input or output: events
+//! come in by method calls, epochs go out by a callback.
+
+pub mod engine;
+mod hash;
+pub mod host;
+pub mod names;
+mod publish;
+pub mod record;
+pub mod store;
+pub mod sums;
+mod totals;
+pub mod transactions;
+
+pub mod detectors;
+pub mod views;
+
+pub use engine::{Engine, EpochOutput};
+pub use host::{Host, Hosts};
+pub use record::{Accepted, Origin};

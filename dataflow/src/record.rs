@@ -1,0 +1,59 @@
+//! What travels between workers on the way in.
+
+use serde::{Deserialize, Serialize};
+use trueup_ledger::{Event, TransactionKey};
+
+/// Where a record came from, in an order that a re-run repeats: it decides which of two equal
+/// records of one epoch counts as applied and which as the duplicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// The partition's place in the sorted list of all partitions.
+    pub partition: u32,
+    /// The number of the record within its partition and epoch.
+    pub ordinal: u64,
+}
+
+/// An accepted event on its way to the worker that owns its transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// The transaction.
+    pub key: TransactionKey,
+    /// Where the record came from.
+    pub origin: Origin,
+    /// The event's canonical bytes.
+    pub canonical: Box<[u8]>,
+}
+
+impl EventRecord {
+    /// Encodes an event, with `scratch` as working space.
+    #[must_use]
+    pub fn new(event: &Event<'_>, origin: Origin, scratch: &mut Vec<u8>) -> EventRecord {
+        scratch.clear();
+        event.encode(scratch);
+        EventRecord {
+            key: event.transaction(),
+            origin,
+            canonical: scratch.as_slice().into(),
+        }
+    }
+}
+
+/// Sequence numbers of one service of one tenant, as ranges that include both ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceRecord {
+    /// The tenant.
+    pub tenant: Box<str>,
+    /// The service.
+    pub service: Box<str>,
+    /// What was seen, as (first, last).
+    pub ranges: Vec<(u64, u64)>,
+}
+
+/// How many events of a partition were new to the set, and how many were in it already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// New to the set.
+    pub applied: u64,
+    /// In the set before.
+    pub duplicate: u64,
+}

@@ -1,0 +1,188 @@
+//! What one worker's transactions change within an epoch, gathered before it is sent on.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use trueup_ledger::table::{Table, Value, decode_row, encode_row};
+use trueup_ledger::transaction::RowSink;
+use trueup_ledger::{Side, View};
+
+use differential_dataflow::difference::{IsZero, Semigroup};
+
+use crate::hash::KeyHasher;
+use crate::names::{AccountKey, AccountName, Interner};
+use crate::record::Accepted;
+use crate::sums::Sides;
+
+/// Sums by account, currency and date.
+pub(crate) type Movements = Vec<((AccountKey, i32), Sides)>;
+/// Sums by tenant, currency and hash range of transactions.
+pub(crate) type Shards = Vec<((Box<str>, Box<str>, u8), Sides)>;
+
+/// An encoded row with its view's number in front, as it is compared.
+pub(crate) type EncodedRow = Box<[u8]>;
+
+/// Gathers rows, and the sums of the posting lines among them.
+#[derive(Debug)]
+pub(crate) struct Emitter {
+    postings: Table,
+    totals: Table,
+    imbalances: Table,
+    movements: HashMap<(AccountKey, i32), Sides, KeyHasher>,
+    books: Interner,
+    book_names: HashMap<AccountKey, AccountName, KeyHasher>,
+    shards: HashMap<(AccountKey, u8), Sides, KeyHasher>,
+    interner: Interner,
+    accepted: BTreeMap<u32, Accepted>,
+}
+
+/// What an [`Emitter`] gathered in one epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Emitted {
+    pub(crate) tables: Vec<Table>,
+    pub(crate) movements: Movements,
+    pub(crate) shards: Shards,
+    pub(crate) names: Vec<AccountName>,
+    pub(crate) accepted: Vec<(u32, Accepted)>,
+}
+
+impl Emitter {
+    pub(crate) fn new() -> Emitter {
+        Emitter {
+            postings: Table::new(View::Postings),
+            totals: Table::new(View::TransactionTotals),
+            imbalances: Table::new(View::Imbalances),
+            movements: HashMap::default(),
+            books: Interner::default(),
+            book_names: HashMap::default(),
+            shards: HashMap::default(),
+            interner: Interner::default(),
+            accepted: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn accept(&mut self, partition: u32, new: bool) {
+        let counts = self.accepted.entry(partition).or_default();
+        if new {
+            counts.applied += 1;
+        } else {
+            counts.duplicate += 1;
+        }
+    }
+
+    /// Adds a change of one row; `shard` is that of its transaction.
+    pub(crate) fn change(&mut self, view: View, values: &[Value<'_>], diff: i8, shard: u8) {
+        match view {
+            View::Postings => {
+                self.postings.push(values, diff);
+                self.add_line(values, diff, shard);
+            }
+            View::TransactionTotals => self.totals.push(values, diff),
+            View::Imbalances => self.imbalances.push(values, diff),
+            other => unreachable!("transactions have no rows in {}", other.name()),
+        }
+    }
+
+    fn add_line(&mut self, values: &[Value<'_>], diff: i8, shard: u8) {
+        let [
+            Value::Text(tenant),
+            _,
+            _,
+            _,
+            Value::Text(account),
+            Value::Text(side),
+            Value::Amount(units),
+            Value::Text(currency),
+            Value::Instant(effective_at),
+            ..,
+        ] = *values
+        else {
+            unreachable!("a row of postings has another form");
+        };
+        let side = if side == Side::Debit.name() {
+            Side::Debit
+        } else {
+            Side::Credit
+        };
+        let line = Sides::of_line(side, units, diff);
+        let key = self.interner.account(tenant, account, currency);
+        // Dates of four-digit years are well within 32 bits of days.
+        let date = i32::try_from(effective_at.div_euclid(86_400_000_000)).unwrap_or(i32::MAX);
+        self.movements
+            .entry((key, date))
+            .or_default()
+            .plus_equals(&line);
+        let book = self.books.account(tenant, "", currency);
+        self.shards
+            .entry((book, shard))
+            .or_default()
+            .plus_equals(&line);
+    }
+
+    /// Takes all that was gathered since the last call.
+    pub(crate) fn take(&mut self) -> Emitted {
+        let mut tables = Vec::new();
+        for table in [&mut self.postings, &mut self.totals, &mut self.imbalances] {
+            if !table.is_empty() {
+                tables.push(std::mem::replace(table, Table::new(table.view())));
+            }
+        }
+        for name in self.books.take_fresh() {
+            self.book_names.insert(name.key(), name);
+        }
+        let names = &self.book_names;
+        let shards = self.shards.drain().filter(|(_, sides)| !sides.is_zero());
+        let shards = shards.map(|((book, shard), sides)| {
+            let name = &names[&book];
+            ((name.tenant.clone(), name.currency.clone(), shard), sides)
+        });
+        Emitted {
+            tables,
+            shards: shards.collect(),
+            movements: self
+                .movements
+                .drain()
+                .filter(|(_, sides)| !sides.is_zero())
+                .collect(),
+            names: self.interner.take_fresh(),
+            accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
+        }
+    }
+}
+
+/// Collects a transaction's rows as bytes, so that two states can be compared.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded(pub(crate) Vec<EncodedRow>);
+
+impl RowSink for Encoded {
+    fn row(&mut self, view: View, values: &[Value<'_>]) {
+        let mut bytes = vec![view as u8];
+        encode_row(values, &mut bytes);
+        self.0.push(bytes.into_boxed_slice());
+    }
+}
+
+/// Emits what is in `new` and not in `old`, and retracts what is in `old` and not in `new`.
+pub(crate) fn emit_difference(
+    mut old: Vec<EncodedRow>,
+    mut new: Vec<EncodedRow>,
+    shard: u8,
+    emitter: &mut Emitter,
+) {
+    old.sort_unstable();
+    new.sort_unstable();
+    let mut change = |row: &EncodedRow, diff| {
+        let view = View::ALL[usize::from(row[0])];
+        let mut values = Vec::new();
+        match decode_row(view, &row[1..], &mut values) {
+            Ok(()) => emitter.change(view, &values, diff, shard),
+            Err(error) => unreachable!("a row cannot be read back: {error}"),
+        }
+    };
+    old.iter()
+        .filter(|row| new.binary_search(row).is_err())
+        .for_each(|row| change(row, -1));
+    new.iter()
+        .filter(|row| old.binary_search(row).is_err())
+        .for_each(|row| change(row, 1));
+}

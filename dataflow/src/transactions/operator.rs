@@ -1,0 +1,226 @@
+//! Schedules a [`Resolver`] as a timely operator in a loop of its own.
+//!
+//! The inner time of the loop is a number: the phase in the high bits, the round of messages
+//! within it below. Feedback adds one, so that mail sent in one round is read in the next. A worker
+//! with work for a later phase holds a capability at that phase's first round; the frontier then
+//! passes it only when every earlier message everywhere has been read. Epochs are taken strictly
+//! one after the other, although input of later ones may already wait.
+
+use std::collections::BTreeMap;
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, ConnectLoop, Enter, Feedback, Leave};
+use timely::dataflow::{Scope, Stream};
+use timely::order::Product;
+use timely::progress::frontier::MutableAntichain;
+use trueup_ledger::{Scale, Table};
+
+use super::Changes;
+use super::emitter::Emitted;
+use super::links::{Mail, Phase};
+use super::resolver::Resolver;
+use crate::names::{AccountKey, AccountName};
+use crate::record::{Accepted, EventRecord};
+use crate::store::TransactionStore;
+use crate::sums::Sides;
+
+type Time = Product<u64, u32>;
+type Builder<C> = OutputBuilder<Time, CapacityContainerBuilder<Vec<C>>>;
+
+const ROUND_BITS: u32 = 24;
+
+fn first_round(phase: Phase) -> u32 {
+    (phase as u32) << ROUND_BITS
+}
+
+fn phase_of(round: u32) -> Phase {
+    let number = round >> ROUND_BITS;
+    let mut phases = Phase::LATER.into_iter().rev();
+    phases
+        .find(|phase| *phase as u32 <= number)
+        .unwrap_or(Phase::Invalidate)
+}
+
+/// Builds the operator.
+pub(super) fn transactions<'s, S: TransactionStore + 'static>(
+    events: Stream<'s, u64, Vec<EventRecord>>,
+    store: S,
+    scale: Scale,
+) -> Changes<'s> {
+    let outer = events.scope();
+    outer.iterative::<u32, _, _>(|inner| build(outer, inner, events, Resolver::new(store, scale)))
+}
+
+fn build<'s, 'i, S: TransactionStore + 'static>(
+    outer: Scope<'s, u64>,
+    inner: Scope<'i, Time>,
+    events: Stream<'s, u64, Vec<EventRecord>>,
+    resolver: Resolver<S>,
+) -> Changes<'s> {
+    let (handle, mail) = inner.feedback::<Vec<Mail>>(Product::new(0, 1));
+    let by_event = Exchange::new(|record: &EventRecord| u64::from(record.key.shard()));
+    let by_receiver = Exchange::new(|mail: &Mail| u64::from(mail.to.shard()));
+    let mut builder = OperatorBuilder::new("Transactions".to_owned(), inner);
+    let mut event_input = builder.new_input(events.enter(inner), by_event);
+    let mut mail_input = builder.new_input(mail, by_receiver);
+    let (mail_output, mail_out) = builder.new_output();
+    let (table_output, tables) = builder.new_output();
+    let (movement_output, movements) = builder.new_output();
+    let (shard_output, shards) = builder.new_output();
+    let (name_output, names) = builder.new_output();
+    let (accepted_output, accepted) = builder.new_output();
+    let mut mail_output: Builder<Mail> = OutputBuilder::from(mail_output);
+    let mut table_output: Builder<Table> = OutputBuilder::from(table_output);
+    let mut movement_output: Builder<((AccountKey, i32), Sides)> =
+        OutputBuilder::from(movement_output);
+    let mut shard_output: Builder<((Box<str>, Box<str>, u8), Sides)> =
+        OutputBuilder::from(shard_output);
+    let mut name_output: Builder<AccountName> = OutputBuilder::from(name_output);
+    let mut accepted_output: Builder<(u32, Accepted)> = OutputBuilder::from(accepted_output);
+    builder.build(move |_capabilities| {
+        let mut schedule = Schedule::new(resolver);
+        move |frontiers: &[MutableAntichain<Time>]| {
+            event_input.for_each(|capability, records| {
+                let held = Held::retain(|port| capability.retain(port));
+                schedule.queue(held).events.append(records);
+            });
+            mail_input.for_each(|capability, mail| {
+                let held = Held::retain(|port| capability.retain(port));
+                schedule.queue(held).mail.append(mail);
+            });
+            let mut mail_out = mail_output.activate();
+            let mut tables = table_output.activate();
+            let mut movements = movement_output.activate();
+            let mut shards = shard_output.activate();
+            let mut names = name_output.activate();
+            let mut accepted = accepted_output.activate();
+            while let Some((held, mut outbox, mut emitted)) = schedule.step(frontiers) {
+                mail_out.session(&held.0[0]).give_container(&mut outbox);
+                tables
+                    .session(&held.0[1])
+                    .give_container(&mut emitted.tables);
+                movements
+                    .session(&held.0[2])
+                    .give_container(&mut emitted.movements);
+                shards
+                    .session(&held.0[3])
+                    .give_container(&mut emitted.shards);
+                names.session(&held.0[4]).give_container(&mut emitted.names);
+                accepted
+                    .session(&held.0[5])
+                    .give_container(&mut emitted.accepted);
+            }
+        }
+    });
+    mail_out.connect_loop(handle);
+    Changes {
+        tables: tables.leave(outer),
+        movements: movements.leave(outer),
+        shards: shards.leave(outer),
+        names: names.leave(outer),
+        accepted: accepted.leave(outer),
+    }
+}
+
+/// A capability for each output, all at one time.
+#[derive(Clone)]
+struct Held(Vec<Capability<Time>>);
+
+impl Held {
+    fn retain(capability: impl Fn(usize) -> Capability<Time>) -> Held {
+        Held((0..6).map(capability).collect())
+    }
+
+    fn time(&self) -> Time {
+        *self.0[0].time()
+    }
+
+    fn at(&self, round: u32) -> Held {
+        let time = Product::new(self.time().outer, round);
+        Held(
+            self.0
+                .iter()
+                .map(|capability| capability.delayed(&time))
+                .collect(),
+        )
+    }
+}
+
+/// What waits for one time.
+struct Waiting {
+    held: Held,
+    events: Vec<EventRecord>,
+    mail: Vec<Mail>,
+    /// Whether a phase of this worker begins at this time.
+    begins: bool,
+}
+
+/// What waits, by epoch and round, and the resolver that will do it.
+struct Schedule<S> {
+    resolver: Resolver<S>,
+    waiting: BTreeMap<(u64, u32), Waiting>,
+}
+
+impl<S: TransactionStore> Schedule<S> {
+    fn new(resolver: Resolver<S>) -> Schedule<S> {
+        Schedule {
+            resolver,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    fn queue(&mut self, held: Held) -> &mut Waiting {
+        let time = held.time();
+        self.waiting
+            .entry((time.outer, time.inner))
+            .or_insert_with(|| Waiting {
+                held,
+                events: Vec::new(),
+                mail: Vec::new(),
+                begins: false,
+            })
+    }
+
+    /// Does the next step whose time is complete, if there is one.
+    fn step(&mut self, frontiers: &[MutableAntichain<Time>]) -> Option<(Held, Vec<Mail>, Emitted)> {
+        let (&(epoch, round), _) = self.waiting.first_key_value()?;
+        let more_may_come = frontiers.iter().any(|frontier| {
+            let frontier = frontier.frontier();
+            frontier
+                .iter()
+                .any(|time| time.outer < epoch || (time.outer == epoch && time.inner <= round))
+        });
+        if more_may_come {
+            return None;
+        }
+        let (_, waiting) = self.waiting.pop_first()?;
+        Some(self.perform(waiting, round))
+    }
+
+    fn perform(&mut self, waiting: Waiting, round: u32) -> (Held, Vec<Mail>, Emitted) {
+        let phase = phase_of(round);
+        let mut outbox = Vec::new();
+        if !waiting.events.is_empty() {
+            self.resolver.events(waiting.events, &mut outbox);
+        }
+        if !waiting.mail.is_empty() {
+            self.resolver.mail(phase, waiting.mail, &mut outbox);
+        }
+        if waiting.begins {
+            self.resolver.begin(phase, &mut outbox);
+        }
+        for later in Phase::LATER.into_iter().filter(|later| *later > phase) {
+            let time = (waiting.held.time().outer, first_round(later));
+            if self.resolver.wants(later) {
+                self.queue(waiting.held.at(time.1)).begins = true;
+            } else {
+                self.waiting.remove(&time);
+            }
+        }
+        // An operator may send at a time only while it holds it, so rows leave with this step.
+        (waiting.held, outbox, self.resolver.emitter().take())
+    }
+}

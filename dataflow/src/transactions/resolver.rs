@@ -1,0 +1,258 @@
+//! One worker's transactions: takes events and mail, keeps states in the store, and gathers what
+//! changes. Knows nothing of timely; [`super::operator`] schedules it.
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use trueup_ledger::transaction::{Inflows, Standing, fold};
+use trueup_ledger::{Kind, Scale, TransactionKey, View, table::Value};
+
+use super::emitter::{Emitter, Encoded, EncodedRow, emit_difference};
+use super::links::{Mail, Message, Phase, Touched, inflows, standing, with_fold};
+use super::state::{State, stored};
+use crate::hash::KeyHasher;
+use crate::record::EventRecord;
+use crate::store::TransactionStore;
+
+/// The transactions that one worker owns.
+#[derive(Debug)]
+pub(crate) struct Resolver<S> {
+    store: S,
+    scale: Scale,
+    emitter: Emitter,
+    touched: HashMap<TransactionKey, InEpoch, KeyHasher>,
+}
+
+/// A linked transaction within the epoch, with the rows it had before.
+#[derive(Debug)]
+struct InEpoch {
+    touched: Touched,
+    rows_before: Vec<EncodedRow>,
+}
+
+impl<S: TransactionStore> Resolver<S> {
+    pub(crate) fn new(store: S, scale: Scale) -> Resolver<S> {
+        Resolver {
+            store,
+            scale,
+            emitter: Emitter::new(),
+            touched: HashMap::default(),
+        }
+    }
+
+    pub(crate) fn emitter(&mut self) -> &mut Emitter {
+        &mut self.emitter
+    }
+
+    /// Takes all events of an epoch.
+    pub(crate) fn events(&mut self, mut records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
+        // Equal records are judged in the order of their origin, so that a re-run counts the same
+        // ones as duplicates.
+        records.sort_unstable_by_key(|record| (record.key, record.origin));
+        let mut records = records.into_iter().peekable();
+        while let Some(first) = records.next() {
+            let key = first.key;
+            if records.peek().is_none_or(|next| next.key != key) {
+                if let Some(first) = self.first_and_only(first) {
+                    self.several(key, vec![first], outbox);
+                }
+                continue;
+            }
+            let mut group = vec![first];
+            while let Some(next) = records.next_if(|next| next.key == key) {
+                group.push(next);
+            }
+            self.several(key, group, outbox);
+        }
+    }
+
+    /// The fast path: a transaction seen for the first time, by one event that names no target.
+    /// Gives the record back where it is not that.
+    fn first_and_only(&mut self, record: EventRecord) -> Option<EventRecord> {
+        let EventRecord {
+            key,
+            origin,
+            canonical,
+        } = record;
+        let event = stored(&canonical);
+        if event.event.kind.is_link() {
+            drop(event);
+            return Some(EventRecord {
+                key,
+                origin,
+                canonical,
+            });
+        }
+        let events = [event];
+        let Some(fold) = fold(&events) else {
+            unreachable!("one event folds to something")
+        };
+        // Rows are made before the state is stored, from the bytes that are about to be moved;
+        // whether the transaction is new is asked first, by a look that does not copy.
+        if self.store.get(key).is_some() {
+            drop(events);
+            return Some(EventRecord {
+                key,
+                origin,
+                canonical,
+            });
+        }
+        let (emitter, shard) = (&mut self.emitter, key.shard());
+        fold.meaning(&Standing::Clear, &Inflows::default())
+            .rows(self.scale, &mut |view: View, values: &[Value<'_>]| {
+                emitter.change(view, values, 1, shard)
+            });
+        drop(events);
+        self.emitter.accept(origin.partition, true);
+        if self.store.put_new(key, canonical).is_err() {
+            unreachable!("a state appeared between a look and a put of one thread");
+        }
+        None
+    }
+
+    /// Any other case: several events, a known transaction, a link.
+    fn several(&mut self, key: TransactionKey, records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
+        let mut state = match self.touched.remove(&key) {
+            Some(in_epoch) => return self.insert_touched(key, in_epoch, records, outbox),
+            None => self.store.get(key).map(State::decode).unwrap_or_default(),
+        };
+        let linked_before = !state.links.is_empty();
+        let kind_before = kind_of(&state);
+        let rows_before = rows_of(&state, self.scale);
+        if !self.insert(&mut state, records) {
+            return;
+        }
+        if linked_before || links_now(&state) {
+            let mut touched = Touched::new(key, state);
+            touched.events_changed(kind_before, outbox);
+            self.touched.insert(
+                key,
+                InEpoch {
+                    touched,
+                    rows_before,
+                },
+            );
+        } else {
+            let rows = rows_of(&state, self.scale);
+            emit_difference(rows_before, rows, key.shard(), &mut self.emitter);
+            self.store.put(key, state.encode());
+        }
+    }
+
+    fn insert_touched(
+        &mut self,
+        key: TransactionKey,
+        mut in_epoch: InEpoch,
+        records: Vec<EventRecord>,
+        outbox: &mut Vec<Mail>,
+    ) {
+        let kind_before = kind_of(&in_epoch.touched.state);
+        if self.insert(&mut in_epoch.touched.state, records) {
+            in_epoch.touched.events_changed(kind_before, outbox);
+        }
+        self.touched.insert(key, in_epoch);
+    }
+
+    /// Adds events to a state and counts them; says whether any was new.
+    fn insert(&mut self, state: &mut State, records: Vec<EventRecord>) -> bool {
+        let mut any = false;
+        for record in records {
+            let new = state.insert(record.canonical);
+            self.emitter.accept(record.origin.partition, new);
+            any |= new;
+        }
+        any
+    }
+
+    /// Takes all mail of one round.
+    pub(crate) fn mail(&mut self, phase: Phase, mut mail: Vec<Mail>, outbox: &mut Vec<Mail>) {
+        mail.sort_by_key(|mail| mail.to);
+        let mut mail = mail.into_iter().peekable();
+        while let Some(Mail { to, from, message }) = mail.next() {
+            self.touch(to);
+            let Some(in_epoch) = self.touched.get_mut(&to) else {
+                unreachable!("a touched transaction is in the epoch");
+            };
+            let is_nets = matches!(message, Message::Nets(_));
+            in_epoch.touched.receive(from, message, outbox);
+            // Nets of many children of one round are added up once.
+            if is_nets && phase == Phase::Nets && mail.peek().is_none_or(|next| next.to != to) {
+                in_epoch.touched.contribute(outbox);
+            }
+        }
+    }
+
+    fn touch(&mut self, key: TransactionKey) {
+        if let Entry::Vacant(vacant) = self.touched.entry(key) {
+            let state = self.store.get(key).map(State::decode).unwrap_or_default();
+            let rows_before = rows_of(&state, self.scale);
+            vacant.insert(InEpoch {
+                touched: Touched::new(key, state),
+                rows_before,
+            });
+        }
+    }
+
+    /// Begins a phase.
+    pub(crate) fn begin(&mut self, phase: Phase, outbox: &mut Vec<Mail>) {
+        if phase == Phase::Emit {
+            self.emit();
+            return;
+        }
+        for in_epoch in self.touched.values_mut() {
+            match phase {
+                Phase::Nets => in_epoch.touched.contribute(outbox),
+                _ => in_epoch.touched.begin(phase, outbox),
+            }
+        }
+    }
+
+    /// Says whether this worker has something to do when a phase begins, as far as is known now.
+    pub(crate) fn wants(&self, phase: Phase) -> bool {
+        let mut touched = self.touched.values().map(|in_epoch| &in_epoch.touched);
+        match phase {
+            Phase::Invalidate => false,
+            Phase::Answer => touched.any(Touched::has_to_tell),
+            Phase::Count | Phase::Trim | Phase::Circle => touched.any(Touched::is_unsettled),
+            Phase::Nets | Phase::Emit => !self.touched.is_empty(),
+        }
+    }
+
+    fn emit(&mut self) {
+        for (
+            key,
+            InEpoch {
+                touched,
+                rows_before,
+            },
+        ) in self.touched.drain()
+        {
+            let rows = rows_of(&touched.state, self.scale);
+            emit_difference(rows_before, rows, key.shard(), &mut self.emitter);
+            self.store.put(key, touched.state.encode());
+        }
+    }
+}
+
+fn kind_of(state: &State) -> Option<Kind> {
+    with_fold(&state.events, |fold| {
+        fold?.opening.map(|opening| opening.kind)
+    })
+}
+
+fn links_now(state: &State) -> bool {
+    with_fold(&state.events, |fold| {
+        fold.is_some_and(|fold| fold.link().is_some())
+    })
+}
+
+fn rows_of(state: &State, scale: Scale) -> Vec<EncodedRow> {
+    let mut rows = Encoded::default();
+    with_fold(&state.events, |fold| {
+        if let Some(fold) = fold {
+            let standing = standing(fold, &state.links);
+            fold.meaning(&standing, &inflows(&state.links))
+                .rows(scale, &mut rows);
+        }
+    });
+    rows.0
+}

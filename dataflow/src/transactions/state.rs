@@ -1,0 +1,348 @@
+//! The stored state of a transaction: its distinct events and how it is linked.
+//!
+//! Nearly every transaction is one event without links, and its state is that event's canonical
+//! bytes as they are. Any other state begins with a byte that no canonical event begins with.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use trueup_ledger::codec::{
+    CodecError, Reader, put_side_and_amount, put_text, put_varint, read_side_and_amount,
+};
+use trueup_ledger::transaction::{ByCurrency, Stored};
+use trueup_ledger::{Event, Kind, Posting, Timestamp, TransactionKey};
+
+/// The first byte of a state that is more than one event.
+const COMPOUND: u8 = 0xff;
+
+/// What a transaction says of itself to the one it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    /// `reverse` or `refund`.
+    pub(crate) kind: Kind,
+    /// Whether its lines are to be derived.
+    pub(crate) derives: bool,
+    /// The deciding opening's time, the first half of its seniority.
+    pub(crate) recorded_at: Timestamp,
+    /// The deciding opening's id, the second half.
+    pub(crate) event_id: Box<str>,
+    /// Who claims; decides between openings of equal seniority in two transactions.
+    pub(crate) transaction_id: Box<str>,
+}
+
+impl Claim {
+    pub(crate) fn seniority(&self) -> (Timestamp, &str, &str) {
+        (self.recorded_at, &self.event_id, &self.transaction_id)
+    }
+}
+
+/// What a target says to one transaction that names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// The target's kind; `None` without an opening.
+    pub(crate) kind: Option<Kind>,
+    /// What the asker derives from; of no meaning where it carries its postings.
+    pub(crate) derivation: Derivation,
+}
+
+/// What there is to derive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Derivation {
+    /// The asker derives nothing from here.
+    None,
+    /// The target's current lines, in order.
+    Lines(Vec<Posting<'static>>),
+    /// A smaller reversal has the effect; the target's gross.
+    Lost(ByCurrency),
+}
+
+/// A transaction that names this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Child {
+    pub(crate) claim: Claim,
+    /// What it contributes to `reversed` or `refunded`; empty while it is not effective.
+    pub(crate) nets: ByCurrency,
+}
+
+/// How a transaction is linked: up to the target it names, down to those that name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Links {
+    /// The target that has heard our claim, and the claim.
+    pub(crate) claimed: Option<(TransactionKey, Claim)>,
+    /// What the target answered; `None` until it has, and while we are in or behind a circle that
+    /// has not been settled.
+    pub(crate) heard: Option<Answer>,
+    /// Whether we are a member of a circle of reversals.
+    pub(crate) circle: bool,
+    /// The member of the circle that names us.
+    pub(crate) circle_child: Option<TransactionKey>,
+    /// What the target last counted of us.
+    pub(crate) counted: ByCurrency,
+    /// Those that name us.
+    pub(crate) children: BTreeMap<TransactionKey, Child>,
+}
+
+impl Links {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Links::default()
+    }
+}
+
+/// A transaction's state, decoded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// The canonical bytes of the distinct events, in no particular order.
+    pub(crate) events: Vec<Box<[u8]>>,
+    pub(crate) links: Links,
+}
+
+impl State {
+    /// Adds an event; says whether it was new.
+    pub(crate) fn insert(&mut self, canonical: Box<[u8]>) -> bool {
+        let new = !self.events.contains(&canonical);
+        if new {
+            self.events.push(canonical);
+        }
+        new
+    }
+
+    pub(crate) fn encode(&self) -> Box<[u8]> {
+        if let ([only], true) = (self.events.as_slice(), self.links.is_empty()) {
+            return only.clone();
+        }
+        let mut out = vec![COMPOUND];
+        put_varint(&mut out, self.events.len() as u128);
+        for event in &self.events {
+            put_varint(&mut out, event.len() as u128);
+            out.extend_from_slice(event);
+        }
+        encode_links(&self.links, &mut out);
+        out.into_boxed_slice()
+    }
+
+    /// Decodes a stored state.
+    ///
+    /// # Panics
+    /// Where the bytes are damaged: the books cannot go on from a state that cannot be read.
+    pub(crate) fn decode(bytes: &[u8]) -> State {
+        match decode(bytes) {
+            Ok(state) => state,
+            Err(error) => unreachable!("a stored transaction cannot be read back: {error}"),
+        }
+    }
+}
+
+/// Decodes one event of a state.
+///
+/// # Panics
+/// As [`State::decode`].
+pub(crate) fn stored(canonical: &[u8]) -> Stored<'_> {
+    match Event::decode(canonical) {
+        Ok(event) => Stored { event, canonical },
+        Err(error) => unreachable!("a stored event cannot be read back: {error}"),
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<State, CodecError> {
+    if bytes.first() != Some(&COMPOUND) {
+        return Ok(State {
+            events: vec![bytes.into()],
+            links: Links::default(),
+        });
+    }
+    let mut reader = Reader::new(&bytes[1..]);
+    let count = reader.length()?;
+    let mut events = Vec::with_capacity(count.min(64));
+    for _ in 0..count {
+        let length = reader.length()?;
+        events.push(reader.bytes(length)?.into());
+    }
+    let links = decode_links(&mut reader)?;
+    if reader.is_empty() {
+        Ok(State { events, links })
+    } else {
+        Err(CodecError)
+    }
+}
+
+fn put_key(out: &mut Vec<u8>, key: TransactionKey) {
+    out.extend_from_slice(&key.0.to_le_bytes());
+}
+
+fn read_key(reader: &mut Reader<'_>) -> Result<TransactionKey, CodecError> {
+    let bytes = reader.bytes(16)?.try_into().map_err(|_| CodecError)?;
+    Ok(TransactionKey(u128::from_le_bytes(bytes)))
+}
+
+fn put_kind(out: &mut Vec<u8>, kind: Option<Kind>) {
+    out.push(match kind {
+        None => 0,
+        Some(Kind::Post) => 1,
+        Some(Kind::Correct) => 2,
+        Some(Kind::Reverse) => 3,
+        Some(Kind::Refund) => 4,
+    });
+}
+
+fn read_kind(reader: &mut Reader<'_>) -> Result<Option<Kind>, CodecError> {
+    match reader.byte()? {
+        0 => Ok(None),
+        1 => Ok(Some(Kind::Post)),
+        2 => Ok(Some(Kind::Correct)),
+        3 => Ok(Some(Kind::Reverse)),
+        4 => Ok(Some(Kind::Refund)),
+        _ => Err(CodecError),
+    }
+}
+
+fn put_sums(out: &mut Vec<u8>, sums: &ByCurrency) {
+    put_varint(out, sums.len() as u128);
+    for (currency, units) in sums {
+        put_text(out, currency);
+        out.extend_from_slice(&units.to_le_bytes());
+    }
+}
+
+fn read_sums(reader: &mut Reader<'_>) -> Result<ByCurrency, CodecError> {
+    let count = reader.length()?;
+    (0..count)
+        .map(|_| {
+            let currency = reader.text()?.into();
+            let units = reader.bytes(16)?.try_into().map_err(|_| CodecError)?;
+            Ok((currency, i128::from_le_bytes(units)))
+        })
+        .collect()
+}
+
+fn put_claim(out: &mut Vec<u8>, claim: &Claim) {
+    put_kind(out, Some(claim.kind));
+    out.push(u8::from(claim.derives));
+    out.extend_from_slice(&claim.recorded_at.seconds().to_le_bytes());
+    out.extend_from_slice(&claim.recorded_at.nanos().to_le_bytes());
+    put_text(out, &claim.event_id);
+    put_text(out, &claim.transaction_id);
+}
+
+fn read_claim(reader: &mut Reader<'_>) -> Result<Claim, CodecError> {
+    let kind = read_kind(reader)?.ok_or(CodecError)?;
+    let derives = reader.byte()? == 1;
+    let seconds = i64::from_le_bytes(reader.bytes(8)?.try_into().map_err(|_| CodecError)?);
+    let nanos = u32::from_le_bytes(reader.bytes(4)?.try_into().map_err(|_| CodecError)?);
+    let recorded_at = Timestamp::from_parts(seconds, nanos).ok_or(CodecError)?;
+    let event_id = reader.text()?.into();
+    Ok(Claim {
+        kind,
+        derives,
+        recorded_at,
+        event_id,
+        transaction_id: reader.text()?.into(),
+    })
+}
+
+fn put_answer(out: &mut Vec<u8>, answer: &Answer) {
+    put_kind(out, answer.kind);
+    match &answer.derivation {
+        Derivation::None => out.push(0),
+        Derivation::Lines(lines) => {
+            out.push(1);
+            put_varint(out, lines.len() as u128);
+            for line in lines {
+                put_side_and_amount(out, line.side, line.amount);
+                put_text(out, &line.account);
+                put_text(out, &line.currency);
+            }
+        }
+        Derivation::Lost(gross) => {
+            out.push(2);
+            put_sums(out, gross);
+        }
+    }
+}
+
+fn read_answer(reader: &mut Reader<'_>) -> Result<Answer, CodecError> {
+    let kind = read_kind(reader)?;
+    let derivation = match reader.byte()? {
+        0 => Derivation::None,
+        1 => {
+            let count = reader.length()?;
+            let lines = (0..count).map(|_| {
+                let (side, amount) = read_side_and_amount(reader)?;
+                let account = Cow::Owned(reader.text()?.to_owned());
+                let currency = Cow::Owned(reader.text()?.to_owned());
+                Ok(Posting {
+                    account,
+                    side,
+                    amount,
+                    currency,
+                })
+            });
+            Derivation::Lines(lines.collect::<Result<_, CodecError>>()?)
+        }
+        2 => Derivation::Lost(read_sums(reader)?),
+        _ => return Err(CodecError),
+    };
+    Ok(Answer { kind, derivation })
+}
+
+const HAS_CLAIM: u8 = 1;
+const HAS_HEARD: u8 = 2;
+const IN_CIRCLE: u8 = 4;
+const HAS_CIRCLE_CHILD: u8 = 8;
+
+fn encode_links(links: &Links, out: &mut Vec<u8>) {
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    out.push(
+        flag(links.claimed.is_some(), HAS_CLAIM)
+            | flag(links.heard.is_some(), HAS_HEARD)
+            | flag(links.circle, IN_CIRCLE)
+            | flag(links.circle_child.is_some(), HAS_CIRCLE_CHILD),
+    );
+    if let Some((target, claim)) = &links.claimed {
+        put_key(out, *target);
+        put_claim(out, claim);
+    }
+    if let Some(answer) = &links.heard {
+        put_answer(out, answer);
+    }
+    if let Some(child) = links.circle_child {
+        put_key(out, child);
+    }
+    put_sums(out, &links.counted);
+    put_varint(out, links.children.len() as u128);
+    for (key, child) in &links.children {
+        put_key(out, *key);
+        put_claim(out, &child.claim);
+        put_sums(out, &child.nets);
+    }
+}
+
+fn decode_links(reader: &mut Reader<'_>) -> Result<Links, CodecError> {
+    let flags = reader.byte()?;
+    let mut links = Links {
+        circle: flags & IN_CIRCLE != 0,
+        ..Links::default()
+    };
+    if flags & HAS_CLAIM != 0 {
+        links.claimed = Some((read_key(reader)?, read_claim(reader)?));
+    }
+    if flags & HAS_HEARD != 0 {
+        links.heard = Some(read_answer(reader)?);
+    }
+    if flags & HAS_CIRCLE_CHILD != 0 {
+        links.circle_child = Some(read_key(reader)?);
+    }
+    links.counted = read_sums(reader)?;
+    for _ in 0..reader.length()? {
+        let key = read_key(reader)?;
+        let claim = read_claim(reader)?;
+        links.children.insert(
+            key,
+            Child {
+                claim,
+                nets: read_sums(reader)?,
+            },
+        );
+    }
+    Ok(links)
+}

@@ -1,0 +1,41 @@
+//! `daily_movements`: sums of posted lines by account, currency and effective date.
+//!
+//! In: changes of sums by account and date. Out: rows of `daily_movements`. Key: tenant, account,
+//! currency, date. State: one total a key.
+
+use timely::dataflow::Stream;
+use trueup_ledger::View;
+use trueup_ledger::table::Value;
+
+use crate::names::AccountKey;
+use crate::sums::Sides;
+use crate::totals::{SharedDirectory, totals};
+use crate::transactions::Tables;
+
+/// Builds the view.
+pub(crate) fn daily_movements<'s>(
+    movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
+    names: Stream<'s, u64, Vec<()>>,
+    directory: SharedDirectory,
+) -> Tables<'s> {
+    let view = View::DailyMovements;
+    totals(
+        movements,
+        names,
+        directory,
+        view,
+        |key| key.0,
+        |name, key, sides, table, diff| {
+            let row = [
+                Value::Text(&name.tenant),
+                Value::Text(&name.account),
+                Value::Text(&name.currency),
+                Value::Date(key.1),
+                Value::Amount(sides.debits),
+                Value::Amount(sides.credits),
+                Value::Amount(sides.difference()),
+            ];
+            table.push(&row, diff);
+        },
+    )
+}

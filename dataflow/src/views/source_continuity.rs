@@ -1,0 +1,207 @@
+//! `source_continuity`: how completely the sequence of each service has arrived.
+//!
+//! In: ranges of sequence numbers. Out: the collection of services with their continuity, and its
+//! rows. Key: tenant, service. State: the set of numbers seen, as ranges.
+
+use std::collections::BTreeMap;
+
+use differential_dataflow::{AsCollection, VecCollection};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+use trueup_ledger::View;
+use trueup_ledger::key::name_hash;
+use trueup_ledger::table::Value;
+
+use crate::publish::tabulate;
+use crate::record::SequenceRecord;
+use crate::transactions::Tables;
+
+/// How far a service's sequence has come; see `docs/spec-decisions.md` for where it begins.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Continuity {
+    /// The smallest number seen.
+    pub first: u64,
+    /// The last of the unbroken run from the first.
+    pub contiguous_through: u64,
+    /// The largest number seen.
+    pub max: u64,
+    /// How many between first and max have not been seen.
+    pub missing: u64,
+}
+
+/// A tenant's service.
+pub(crate) type Service = (Box<str>, Box<str>);
+
+/// A set of numbers as disjoint ranges that do not touch: first number to last number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RangeSet(BTreeMap<u64, u64>);
+
+impl RangeSet {
+    /// Adds `first..=last`.
+    pub(crate) fn insert(&mut self, first: u64, last: u64) {
+        let (mut first, mut last) = (first, last);
+        if let Some((start, end)) = self.0.range(..=first).next_back()
+            && *end >= first.saturating_sub(1)
+        {
+            (first, last) = (*start, last.max(*end));
+        }
+        while let Some((start, end)) = self.0.range(first..=last.saturating_add(1)).next() {
+            last = last.max(*end);
+            let start = *start;
+            self.0.remove(&start);
+        }
+        self.0.insert(first, last);
+    }
+
+    /// Returns the ranges, in order.
+    pub(crate) fn into_ranges(self) -> Vec<(u64, u64)> {
+        self.0.into_iter().collect()
+    }
+
+    fn continuity(&self) -> Option<Continuity> {
+        let (first, contiguous_through) = self.0.first_key_value()?;
+        let (_, max) = self.0.last_key_value()?;
+        let seen: u64 = self.0.iter().map(|(start, end)| end - start + 1).sum();
+        Some(Continuity {
+            first: *first,
+            contiguous_through: *contiguous_through,
+            max: *max,
+            missing: max - first + 1 - seen,
+        })
+    }
+}
+
+/// Keeps the numbers seen and says how continuous they are.
+pub(crate) fn continuities<'s>(
+    sequences: Stream<'s, u64, Vec<SequenceRecord>>,
+) -> VecCollection<'s, u64, (Service, Continuity), isize> {
+    let by_service = Exchange::new(|record: &SequenceRecord| {
+        name_hash(&[&record.tenant, &record.service]) as u64
+    });
+    let changes = sequences.unary_frontier(by_service, "SourceContinuity", |_, _| {
+        let mut seen: BTreeMap<Service, RangeSet> = BTreeMap::new();
+        let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<SequenceRecord>)> = BTreeMap::new();
+        move |(input, frontier), output| {
+            input.for_each(|capability, records| {
+                let entry = waiting.entry(*capability.time());
+                entry
+                    .or_insert_with(|| (capability.retain(0), Vec::new()))
+                    .1
+                    .append(records);
+            });
+            while let Some(first) = waiting.first_entry() {
+                let epoch = *first.key();
+                if frontier.less_equal(&epoch) {
+                    break;
+                }
+                let (capability, records) = first.remove();
+                let mut session = output.session(&capability);
+                for (service, before, after) in add(&mut seen, records) {
+                    if let Some(before) = before {
+                        session.give(((service.clone(), before), epoch, -1_isize));
+                    }
+                    session.give(((service, after), epoch, 1));
+                }
+            }
+        }
+    });
+    changes.as_collection()
+}
+
+/// Adds numbers; returns the services whose continuity changed, with the old and the new one.
+fn add(
+    seen: &mut BTreeMap<Service, RangeSet>,
+    records: Vec<SequenceRecord>,
+) -> Vec<(Service, Option<Continuity>, Continuity)> {
+    let mut before = BTreeMap::new();
+    for record in records {
+        let service = (record.tenant, record.service);
+        let set = seen.entry(service.clone()).or_default();
+        before.entry(service).or_insert_with(|| set.continuity());
+        record
+            .ranges
+            .iter()
+            .for_each(|(first, last)| set.insert(*first, *last));
+    }
+    let mut changed = Vec::new();
+    for (service, before) in before {
+        if let Some(after) = seen.get(&service).and_then(RangeSet::continuity)
+            && before != Some(after)
+        {
+            changed.push((service, before, after));
+        }
+    }
+    changed
+}
+
+/// Sequences are admitted up to 63 bits.
+fn integer(value: u64) -> Value<'static> {
+    Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// Builds the view.
+pub(crate) fn source_continuity<'s>(
+    continuities: VecCollection<'s, u64, (Service, Continuity), isize>,
+) -> Tables<'s> {
+    tabulate(
+        continuities,
+        View::SourceContinuity,
+        |((tenant, service), state), table, diff| {
+            let row = [
+                Value::Text(tenant),
+                Value::Text(service),
+                integer(state.first),
+                integer(state.contiguous_through),
+                integer(state.max),
+                integer(state.missing),
+            ];
+            table.push(&row, diff);
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn continuity(ranges: &[(u64, u64)]) -> (u64, u64, u64, u64) {
+        let mut set = RangeSet::default();
+        ranges
+            .iter()
+            .for_each(|(first, last)| set.insert(*first, *last));
+        let state = set.continuity().unwrap();
+        (
+            state.first,
+            state.contiguous_through,
+            state.max,
+            state.missing,
+        )
+    }
+
+    #[test]
+    fn ranges_join() {
+        let rows: &[(&[(u64, u64)], (u64, u64, u64, u64))] = &[
+            (&[(1, 1)], (1, 1, 1, 0)),
+            (&[(1, 1), (2, 2)], (1, 2, 2, 0)),
+            (&[(2, 2), (1, 1)], (1, 2, 2, 0)),
+            (&[(1, 3), (5, 9)], (1, 3, 9, 1)),
+            (&[(1, 3), (5, 9), (4, 4)], (1, 9, 9, 0)),
+            (&[(5, 9), (1, 20)], (1, 20, 20, 0)),
+            (&[(1, 20), (5, 9)], (1, 20, 20, 0)),
+            (&[(7, 7), (3, 3)], (3, 3, 7, 3)),
+            (&[(3, 5), (9, 9), (4, 10)], (3, 10, 10, 0)),
+            (
+                &[(u64::MAX, u64::MAX), (1, 1)],
+                (1, 1, u64::MAX, u64::MAX - 2),
+            ),
+        ];
+        for (ranges, expected) in rows {
+            assert_eq!(continuity(ranges), *expected, "{ranges:?}");
+        }
+    }
+}
