@@ -1,0 +1,47 @@
+//! Where committed epochs go: the store, the commit log, delta Parquet files and their reader.
+//!
+//! ```text
+//! tables of an epoch ─▶ deltas ──┐                    ┌─▶ reader: a view's rows at an epoch
+//! rejected records ──▶ quarantine┴▶ files ─▶ commit log ─▶ (followers: Delta Lake, alerts…)
+//! ```
+//!
+//! Invariants:
+//! - Only this crate knows Arrow and Parquet.
+//! - A file is published when a commit record names it, and not before. What lies in the store
+//!   and is named by no commit does not exist for any reader.
+//! - Files and commits are only ever created, never replaced: a second writer cannot damage what
+//!   a first one published, and a file left by a crash cannot stand in for another.
+//! - Commits are numbered 1, 2, 3… without gaps, each holds the SHA-256 of the one before, and
+//!   of two that want one number at most one gets it. The other is told, and stops.
+//! - An unknown outcome (a lost reply, a time-out) is resolved by reading, never by assuming.
+//! - Equal tables make equal bytes: nothing in a file depends on clocks or on chance.
+//!
+//! Absent: what rows mean, positions of sources beyond carrying them, and any thread.
+
+pub mod commit;
+pub mod conformance;
+pub mod deltas;
+pub mod directory;
+pub mod error;
+pub mod fault;
+pub mod memory;
+pub mod quarantine;
+pub mod reader;
+pub mod record;
+mod schema;
+pub mod snapshot;
+pub mod store;
+pub mod totals;
+
+pub use commit::{Appended, ChainBreak, CommitError, CommitLog, Incompatible, LogError};
+pub use deltas::write_deltas;
+pub use directory::DirectoryStore;
+pub use error::SinkError;
+pub use fault::{Fault, FaultPlan, FaultyStore};
+pub use memory::MemoryStore;
+pub use quarantine::{QuarantineRecord, write_quarantine};
+pub use reader::{digest_at, read_delta_file, rows_at, scan_delta_file, snapshot_at};
+pub use record::{CommitRecord, FileEntry, GENESIS, InputRange};
+pub use snapshot::{RowFilter, Snapshot};
+pub use store::{Creation, Retry, Store, StoreError, create_exact};
+pub use totals::{CurrencyTotals, ViewTotals};
