@@ -1,0 +1,190 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use proptest::prelude::*;
+use trueup_ledger::{Reason, Scale};
+
+use super::*;
+
+const EVENT: &str = r#"{"v":1,"event_id":"e1","tenant":"acme","kind":"post","transaction_id":"t1",
+ "effective_at":"2026-01-02T03:04:05Z","recorded_at":"2026-01-02T03:04:06Z",
+ "source":{"service":"billing","sequence":7,"shard":1},"correlation_id":"c-\"1","revision":null,
+ "postings":[{"account":"assets:cash","side":"debit","amount":"1.50","currency":"EUR","memo":[]},
+  {"account":"caf\u00e9","side":"credit","amount":"1.50","currency":"EUR"}],
+ "metadata":{"a":[1e999,-0.0,null,"\ud800",{"v":1,"v":2}]},"new_field":{"x":1}}"#;
+
+fn rejected(raw: impl AsRef<[u8]>) -> Rejection {
+    Json.decode(raw.as_ref()).expect_err("is rejected")
+}
+
+#[test]
+fn an_event_is_read_and_unknown_fields_are_counted() {
+    let decoded = Json.decode(EVENT.as_bytes()).unwrap();
+    assert_eq!(decoded.unknown_fields, 3);
+    assert!(matches!(
+        decoded.draft.event_id,
+        Some(std::borrow::Cow::Borrowed("e1"))
+    ));
+    assert_eq!(decoded.draft.revision, None);
+    let event = decoded.draft.admit(Scale::DEFAULT).unwrap();
+    assert_eq!(event.source.sequence, Some(7));
+    assert_eq!(event.postings[1].account, "café");
+    assert_eq!(
+        Json.correlation_id(EVENT.as_bytes()).as_deref(),
+        Some("c-\"1")
+    );
+}
+
+#[test]
+fn each_fault_has_its_reason() {
+    use Reason::{BadSyntax, BadType, DuplicateField};
+    let rows = [
+        ("", BadSyntax, "a blank record"),
+        (" \r", BadSyntax, "a blank record"),
+        ("{", BadSyntax, ""),
+        ("[]", BadType, "the record must be an object"),
+        ("null", BadType, "the record must be an object"),
+        ("nul", BadSyntax, ""),
+        ("{} {}", BadSyntax, ""),
+        ("{}x", BadSyntax, ""),
+        ("{\"v\":1,}", BadSyntax, ""),
+        ("{\"v\":01}", BadSyntax, ""),
+        ("{\"v\":+1}", BadSyntax, ""),
+        ("{\"v\":NaN}", BadSyntax, ""),
+        ("{\"x\":.5}", BadSyntax, ""),
+        ("{\"x\":\"\t\"}", BadSyntax, ""),
+        ("{\"x\":\"\\q\"}", BadSyntax, ""),
+        ("{'v':1}", BadSyntax, ""),
+        ("{\"v\":1.0}", BadType, "`v` must be"),
+        ("{\"v\":1e0}", BadType, "`v` must be"),
+        ("{\"v\":1e999}", BadType, "`v` must be"),
+        ("{\"v\":\"1\"}", BadType, "`v` must be"),
+        ("{\"v\":-1}", BadType, "`v` must be"),
+        (
+            "{\"revision\":18446744073709551616}",
+            BadType,
+            "`revision` must be",
+        ),
+        ("{\"tenant\":5}", BadType, "`tenant` must be a string"),
+        ("{\"tenant\":\"\\ud800\"}", BadType, "`tenant` must be"),
+        (
+            "{\"\\ud800\":1}",
+            BadType,
+            "the record must be an object whose field names",
+        ),
+        ("{\"source\":[]}", BadType, "`source` must be an object"),
+        (
+            "{\"source\":{\"sequence\":\"1\"}}",
+            BadType,
+            "`source.sequence` must be",
+        ),
+        ("{\"postings\":{}}", BadType, "`postings` must be a list"),
+        (
+            "{\"postings\":[{},null]}",
+            BadType,
+            "`postings[1]` must be an object",
+        ),
+        (
+            "{\"postings\":[{\"amount\":1.5}]}",
+            BadType,
+            "`postings[0].amount` must be a string",
+        ),
+        ("{\"expires_at\":1}", BadType, "`expires_at` must be"),
+        (
+            "{\"statement\":\"x\"}",
+            BadType,
+            "`statement` must be an object",
+        ),
+        ("{\"v\":1,\"v\":1}", DuplicateField, "`v` is given twice"),
+        (
+            "{\"v\":1,\"\\u0076\":1}",
+            DuplicateField,
+            "`v` is given twice",
+        ),
+        (
+            "{\"leg\":null,\"leg\":\"a\"}",
+            DuplicateField,
+            "`leg` is given twice",
+        ),
+        (
+            "{\"metadata\":1,\"metadata\":1}",
+            DuplicateField,
+            "`metadata` is given twice",
+        ),
+        (
+            "{\"source\":{\"service\":\"a\",\"service\":\"a\"}}",
+            DuplicateField,
+            "`source.service`",
+        ),
+        (
+            "{\"postings\":[{},{\"side\":\"a\",\"side\":1}]}",
+            DuplicateField,
+            "`postings[1].side`",
+        ),
+    ];
+    for (raw, reason, detail) in rows {
+        let rejection = rejected(raw);
+        assert_eq!(rejection.reason, reason, "{raw}: {rejection}");
+        assert!(rejection.detail.starts_with(detail), "{raw}: {rejection}");
+    }
+    assert_eq!(rejected(b"{\"x\":\"\xff\"}").reason, Reason::NotUtf8);
+    assert_eq!(rejected("\u{feff}{}").reason, BadSyntax);
+}
+
+#[test]
+fn size_and_depth_have_exact_bounds() {
+    let sized = |bytes: usize| format!("{{\"x\":\"{}\"}}", "a".repeat(bytes - 8));
+    assert!(Json.decode(sized(1 << 20).as_bytes()).is_ok());
+    assert_eq!(rejected(sized((1 << 20) + 1)).reason, Reason::TooLarge);
+    let nested = |depth: usize| {
+        let inner = depth - 1;
+        format!(
+            "{{\"metadata\":{}{}}}",
+            "[".repeat(inner),
+            "]".repeat(inner)
+        )
+    };
+    assert!(Json.decode(nested(32).as_bytes()).is_ok());
+    assert_eq!(rejected(nested(33)).reason, Reason::TooDeep);
+    assert_eq!(rejected(nested(400_000)).reason, Reason::TooDeep);
+}
+
+#[test]
+fn correlation_ids_are_found_in_broken_records() {
+    let rows: [(&[u8], Option<&str>); 5] = [
+        (b"{\"correlation_id\" : \"c1\", \xff", Some("c1")),
+        (b"{\"correlation_id\":5}", None),
+        (b"{\"correlation_id\":\"torn", None),
+        (b"{\"correlation_id\"", None),
+        (b"", None),
+    ];
+    for (raw, expected) in rows {
+        assert_eq!(Json.correlation_id(raw).as_deref(), expected);
+    }
+}
+
+proptest! {
+    /// serde_json's own grammar is the witness: what it calls no JSON is no record, and the other
+    /// way round a `bad_syntax` is never JSON.
+    #[test]
+    fn bad_syntax_is_exactly_what_is_no_json(
+        at in 0..EVENT.len(), byte in prop::sample::select(b"{}[]\",:\\0e-.x \n".to_vec()),
+        cut in 0..EVENT.len(),
+    ) {
+        let mut damaged = EVENT.as_bytes().to_vec();
+        damaged[at] = byte;
+        for raw in [&damaged[..], &EVENT.as_bytes()[..cut]] {
+            let is_json = serde_json::from_slice::<IgnoredAny>(raw).is_ok();
+            match Json.decode(raw) {
+                Ok(_) => prop_assert!(is_json),
+                Err(rejection) if is_json => prop_assert_ne!(rejection.reason, Reason::BadSyntax),
+                Err(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_answered(raw in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Json.decode(&raw);
+        let _ = Json.correlation_id(&raw);
+    }
+}

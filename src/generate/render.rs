@@ -1,0 +1,275 @@
+//! An event as one line of JSON. What is written follows from the event alone, so an event that
+//! is delivered twice has the same bytes twice.
+
+use super::draw::scatter;
+use super::event::{Event, EventId, Kind, Line, Lines, ORDERS, Zeros};
+use super::metadata;
+use super::text;
+use super::world::{self, CURRENCIES, LEGS, SERVICES, Tenant};
+
+#[derive(Clone, Copy)]
+enum Field {
+    Version,
+    EventId,
+    Tenant,
+    Kind,
+    Transaction,
+    Leg,
+    Revision,
+    Effective,
+    Recorded,
+    Source,
+    Correlation,
+    Postings,
+    Target,
+    Drift,
+    Metadata,
+}
+
+use Field::{
+    Correlation, Drift, Effective, EventId as Id, Kind as KindField, Leg, Metadata, Postings,
+    Recorded, Revision, Source, Target, Tenant as TenantField, Transaction, Version,
+};
+
+/// The orders in which producers write the fields: as the specification does, by name, metadata
+/// first, and the other way round.
+#[rustfmt::skip]
+const FIELD_ORDERS: [[Field; 15]; ORDERS] = [
+    [
+        Version, Id, TenantField, KindField, Transaction, Leg, Revision, Effective, Recorded,
+        Source, Correlation, Postings, Target, Drift, Metadata,
+    ],
+    [
+        Correlation, Effective, Id, KindField, Leg, Metadata, Postings, Recorded, Target,
+        Revision, Drift, Source, TenantField, Transaction, Version,
+    ],
+    [
+        Metadata, Drift, Version, KindField, Id, Correlation, TenantField, Transaction, Target,
+        Leg, Revision, Recorded, Effective, Source, Postings,
+    ],
+    [
+        Postings, Target, Drift, Correlation, Source, Recorded, Effective, Revision, Leg,
+        Transaction, KindField, TenantField, Id, Metadata, Version,
+    ],
+];
+
+/// Appends the event, without a newline.
+pub(super) fn event(event: &Event, tenant: &Tenant, out: &mut Vec<u8>) {
+    let mut writer = Writer {
+        event,
+        tenant,
+        out,
+        first: true,
+    };
+    writer.out.push(b'{');
+    for field in FIELD_ORDERS[event.look.order] {
+        writer.field(field);
+    }
+    writer.out.push(b'}');
+}
+
+struct Writer<'a> {
+    event: &'a Event,
+    tenant: &'a Tenant,
+    out: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl Writer<'_> {
+    fn key(&mut self, name: &str) {
+        let spaced = self.event.look.spaced;
+        if !self.first {
+            self.out
+                .extend_from_slice(if spaced { b", " } else { b"," });
+        }
+        self.first = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out
+            .extend_from_slice(if spaced { b"\": " } else { b"\":" });
+    }
+
+    fn literal(&mut self, name: &str, value: &[u8]) {
+        self.key(name);
+        self.out.extend_from_slice(value);
+    }
+
+    fn field(&mut self, field: Field) {
+        let event = self.event;
+        let look = event.look;
+        match field {
+            Version => self.literal("v", b"1"),
+            Id => self.event_id(),
+            TenantField => {
+                self.key("tenant");
+                text::string(self.out, &self.tenant.name, look.escaped);
+            }
+            KindField => self.literal("kind", kind_name(event.kind)),
+            Transaction => {
+                self.key("transaction_id");
+                self.tenant
+                    .transaction_id(self.out, event.transaction, look.escaped);
+            }
+            Leg if event.leg > 0 || look.explicit => {
+                self.key("leg");
+                text::string(self.out, LEGS[event.leg], look.escaped);
+            }
+            Revision if event.revision > 1 || look.explicit => {
+                self.key("revision");
+                text::number(self.out, event.revision);
+            }
+            Effective => {
+                self.key("effective_at");
+                text::instant(self.out, event.effective);
+            }
+            Recorded => {
+                self.key("recorded_at");
+                text::instant(self.out, event.recorded);
+            }
+            Source => self.source(),
+            Correlation => self.correlation(),
+            Postings => {
+                if let Some(lines) = event.lines {
+                    self.key("postings");
+                    self.postings(&lines);
+                }
+            }
+            Target => self.target(),
+            Drift if look.drift => {
+                self.literal("schema_hint", b"\"ledger-event/1.7\"");
+                self.literal("pii", b"{\"class\":null,\"fields\":[\"payer.name\"]}");
+            }
+            Metadata => {
+                self.key("metadata");
+                metadata::write(look.salt, look.large, self.out);
+            }
+            Leg | Revision | Drift => {}
+        }
+    }
+
+    fn event_id(&mut self) {
+        match self.event.id {
+            EventId::Common => self.literal("event_id", b"\"created\""),
+            EventId::Number(number) => {
+                self.literal("event_id", b"\"evt_");
+                text::hex(self.out, scatter(number), 16);
+                self.out.push(b'"');
+            }
+        }
+    }
+
+    fn source(&mut self) {
+        self.literal("source", b"{\"service\":\"");
+        self.out
+            .extend_from_slice(SERVICES[self.event.service].as_bytes());
+        self.out.push(b'"');
+        if self.event.sequence > 0 {
+            self.out.extend_from_slice(b",\"sequence\":");
+            text::number(self.out, self.event.sequence);
+        }
+        if self.event.look.drift {
+            self.out.extend_from_slice(b",\"build\":[4,1,0]");
+        }
+        self.out.push(b'}');
+    }
+
+    fn correlation(&mut self) {
+        let salt = self.event.look.salt;
+        // One service in ten does not trace.
+        if salt.is_multiple_of(10) {
+            return;
+        }
+        self.literal("correlation_id", b"\"00-");
+        text::hex(self.out, scatter(salt), 16);
+        text::hex(self.out, scatter(!salt), 16);
+        self.out.push(b'-');
+        text::hex(self.out, salt, 16);
+        self.out.extend_from_slice(b"-01\"");
+    }
+
+    fn target(&mut self) {
+        let Some(target) = self.event.target else {
+            return;
+        };
+        self.key(if self.event.kind == Kind::Refund {
+            "refunds"
+        } else {
+            "reverses"
+        });
+        self.tenant
+            .transaction_id(self.out, target, self.event.look.escaped);
+    }
+
+    fn postings(&mut self, lines: &Lines) {
+        self.out.push(b'[');
+        for (n, line) in lines.as_slice().iter().enumerate() {
+            if n > 0 {
+                self.out.push(b',');
+            }
+            self.posting(line);
+        }
+        self.out.push(b']');
+    }
+
+    fn posting(&mut self, line: &Line) {
+        let look = self.event.look;
+        let side: &[u8] = if line.credit {
+            b"\"credit\""
+        } else {
+            b"\"debit\""
+        };
+        // Half of the field orders also turn the fields of a posting round.
+        if look.order.is_multiple_of(2) {
+            self.out.extend_from_slice(b"{\"account\":");
+            world::account(self.out, line.account, look.escaped);
+            self.out.extend_from_slice(b",\"side\":");
+            self.out.extend_from_slice(side);
+            self.amount(line);
+        } else {
+            self.out.extend_from_slice(b"{\"side\":");
+            self.out.extend_from_slice(side);
+            self.amount(line);
+            self.out.extend_from_slice(b",\"account\":");
+            world::account(self.out, line.account, look.escaped);
+        }
+        if look.drift {
+            self.out
+                .extend_from_slice(b",\"memo\":{\"amount\":\"not this one\"}");
+        }
+        self.out.push(b'}');
+    }
+
+    /// Writes amount and currency.
+    fn amount(&mut self, line: &Line) {
+        let currency = &CURRENCIES[line.currency];
+        let unit = text::power_of_ten(currency.decimals);
+        let (mut fraction, mut width) = (line.amount % unit, currency.decimals);
+        self.out.extend_from_slice(b",\"amount\":\"");
+        text::number(self.out, line.amount / unit);
+        match self.event.look.zeros {
+            Zeros::AsCurrency => {}
+            Zeros::OneMore => (fraction, width) = (fraction * 10, width + 1),
+            Zeros::Trimmed => {
+                while width > 0 && fraction % 10 == 0 {
+                    (fraction, width) = (fraction / 10, width - 1);
+                }
+            }
+        }
+        if width > 0 {
+            self.out.push(b'.');
+            text::padded(self.out, fraction, width);
+        }
+        self.out.extend_from_slice(b"\",\"currency\":\"");
+        self.out.extend_from_slice(currency.code.as_bytes());
+        self.out.push(b'"');
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static [u8] {
+    match kind {
+        Kind::Post => b"\"post\"",
+        Kind::Correct => b"\"correct\"",
+        Kind::Reverse => b"\"reverse\"",
+        Kind::Refund => b"\"refund\"",
+    }
+}

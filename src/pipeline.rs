@@ -1,0 +1,315 @@
+//! The main job: from source to commit, the one place that sees sources, dataflow and sinks.
+//!
+//! ```text
+//!            raw batches, epoch by epoch           an epoch's tables        files, durable
+//!  intake ──────────────┬─▶ worker 0 (decode, dataflow) ─▶ stager 0 ──┬──────────▶ committer
+//!  (1 thread, all       └─▶ worker 1 (decode, dataflow) ─▶ stager 1 ──┘  one commit an epoch
+//!   partitions)   ◀────────────────── committed through epoch n ──────────────────────┘
+//! ```
+//!
+//! - The intake alone cuts epochs: it knows which range of which partition is in which.
+//! - Every queue is bounded and the intake opens an epoch only while fewer than
+//!   [`EPOCHS_IN_FLIGHT`] are uncommitted, so a slow sink slows the source and memory stays bounded.
+//! - A run begins by reading the committed ranges again, to have its state; what comes out is
+//!   compared with what was published and not published again.
+//! - Any thread that fails ends the run with a [`RunError`]; what was committed stays exact.
+
+mod committer;
+mod intake;
+mod replay;
+mod stager;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use thiserror::Error;
+use trueup_ledger::{Counts, Epoch, Scale};
+use trueup_sinks::{CommitError, CommitLog, Incompatible, LogError, SinkError, Store};
+use trueup_sources::{Format, SourceError, Transport};
+
+/// How many epochs may be read and not yet committed.
+pub const EPOCHS_IN_FLIGHT: u64 = 3;
+
+/// A configured source.
+pub struct Source {
+    /// The name, which commits store; renaming a source makes it another one.
+    pub name: Arc<str>,
+    /// Where its records are.
+    pub transport: Box<dyn Transport>,
+    /// What they are written in.
+    pub format: Arc<dyn Format>,
+    /// Whether it takes only what live sources leave of an epoch.
+    pub backfill: bool,
+}
+
+/// What to run.
+pub struct Options {
+    /// Where epochs are committed.
+    pub store: Arc<dyn Store>,
+    /// The fraction digits of amounts.
+    pub scale: Scale,
+    /// The number of worker threads, at least 1.
+    pub workers: usize,
+    /// How long an epoch lasts after its first record.
+    pub commit_interval: Duration,
+    /// How many records end an epoch sooner.
+    pub commit_max_records: u64,
+    /// The sources, at least one.
+    pub sources: Vec<Source>,
+    /// Whether to end once everything is committed that was there at the start.
+    pub until_caught_up: bool,
+    /// The hash of the configuration that rows depend on.
+    pub configuration_hash: String,
+    /// Set from outside to end the run after the open epoch.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Why a run ended early, by what the operator should do.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Another process has taken over the store. Exit code 3.
+    #[error("{0}; another trueup writes to this store, so this one stops")]
+    Fenced(String),
+    /// What was derived is not what was published. Exit code 1.
+    #[error("{0}")]
+    Difference(String),
+    /// The configuration does not fit the store or the sources. Exit code 2.
+    #[error("{0}")]
+    Configuration(String),
+    /// A source or the store failed for good. Exit code 4.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What came of one epoch, told once it is committed or, before the first new one, compared.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Whether the epoch is new; false while committed ranges are read again.
+    pub committed: bool,
+    /// What became of its records.
+    pub counts: Counts,
+    /// How many rows it changed in all views.
+    pub rows: u64,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    /// The last commit of the store.
+    pub last_epoch: Epoch,
+    /// How many epochs this run committed.
+    pub epochs: u64,
+    /// What became of the records of those epochs.
+    pub counts: Counts,
+    /// What was read again to rebuild the state.
+    pub replayed: Counts,
+    /// Fields that no schema knows, in records of this run.
+    pub unknown_fields: u64,
+    /// How long the run took.
+    pub elapsed: Duration,
+    /// How long of it went by before the first new record was read.
+    pub replay_elapsed: Duration,
+}
+
+/// What the threads of a run share: how far it is committed, and whether it has failed.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<SharedState>,
+    changed: Condvar,
+    failed: AtomicBool,
+    done: AtomicBool,
+}
+
+#[derive(Debug)]
+struct SharedState {
+    committed: Epoch,
+    failure: Option<RunError>,
+}
+
+impl Shared {
+    fn new() -> Shared {
+        let state = SharedState { committed: Epoch(0), failure: None };
+        Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            failed: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends the run; the first failure is the one that is told.
+    pub(crate) fn fail(&self, error: RunError) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failure.get_or_insert(error);
+        self.failed.store(true, Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Whether everything is committed and there is no more. Until then every worker has to go on,
+    /// since the others need its part of the dataflow.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    fn take_failure(&self) -> Option<RunError> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
+    }
+
+    fn committed_through(&self, epoch: Epoch) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).committed = epoch;
+        self.changed.notify_all();
+    }
+
+    /// Waits until `epoch` may be read, that is until few enough epochs are uncommitted. Returns
+    /// false where the run has failed.
+    pub(crate) fn wait_for_room(&self, epoch: Epoch) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.has_failed() && state.committed.0 + EPOCHS_IN_FLIGHT < epoch.0 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !self.has_failed()
+    }
+}
+
+/// Runs until caught up, stopped or failed. Calls `observe` after every epoch.
+///
+/// # Errors
+/// A [`RunError`]. Whatever it is, the store holds whole epochs, each once, and a later run goes on
+/// behind the last of them.
+pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, RunError> {
+    let started = Instant::now();
+    let log = CommitLog::open(Arc::clone(&options.store))?;
+    let past = replay::past(&log, options.scale, &options.configuration_hash)?;
+    let head = past.head();
+    let generation = past.generation() + 1;
+    let readers = intake::open(options.sources, &past)?;
+    let formats = readers.formats();
+    let partitions = readers.partitions();
+    let shared = Arc::new(Shared::new());
+    let (work, work_received): (Vec<_>, Vec<_>) =
+        (0..options.workers).map(|_| bounded(worker::QUEUE)).unzip();
+    let (staged, staged_received) = bounded(options.workers * 4);
+    let setup = worker::Setup {
+        scale: options.scale,
+        partitions: partitions.clone(),
+        formats,
+        shared: Arc::clone(&shared),
+    };
+    let stagers = stager::Setup {
+        store: Arc::clone(&options.store),
+        scale: options.scale,
+        shared: Arc::clone(&shared),
+        staged: staged.clone(),
+    };
+    let workers = worker::start(work_received, &setup, &stagers)?;
+    let intake = intake::Intake {
+        workers: worker::Dispatch::new(work, workers.threads()),
+        shared: Arc::clone(&shared),
+        closed: staged,
+        stop: options.stop,
+        commit_interval: options.commit_interval,
+        commit_max_records: options.commit_max_records,
+        until_caught_up: options.until_caught_up,
+        last: Epoch(0),
+    };
+    let intake = std::thread::Builder::new()
+        .name("intake".to_owned())
+        .spawn(move || intake.run(readers, past))
+        .map_err(|error| RunError::Failed(format!("cannot start a thread: {error}")))?;
+    drop(stagers);
+    let committer = committer::Committer {
+        log,
+        scale: options.scale,
+        generation,
+        configuration_hash: options.configuration_hash,
+        partitions,
+        workers: options.workers,
+        shared: Arc::clone(&shared),
+    };
+    let outcome = committer.run(&staged_received, head, observe);
+    if let Err(error) = outcome.as_ref() {
+        // The threads see the failure, drop their ends of the queues, and stop.
+        shared.fail(RunError::Failed(error.to_string()));
+    }
+    shared.done.store(true, Ordering::Release);
+    workers.threads().iter().for_each(Thread::unpark);
+    drop(staged_received);
+    let _ = intake.join();
+    workers.join();
+    let mut summary = outcome?;
+    if let Some(failure) = shared.take_failure() {
+        return Err(failure);
+    }
+    summary.elapsed = started.elapsed();
+    Ok(summary)
+}
+
+impl From<SourceError> for RunError {
+    fn from(error: SourceError) -> RunError {
+        let text = chain(&error);
+        match error {
+            SourceError::Configuration { .. } => RunError::Configuration(text),
+            _ => RunError::Failed(text),
+        }
+    }
+}
+
+impl From<LogError> for RunError {
+    fn from(error: LogError) -> RunError {
+        let text = chain(&error);
+        match error {
+            LogError::Broken(_) => RunError::Difference(text),
+            LogError::Store(_) => RunError::Failed(text),
+        }
+    }
+}
+
+impl From<SinkError> for RunError {
+    fn from(error: SinkError) -> RunError {
+        RunError::Failed(chain(&error))
+    }
+}
+
+impl From<CommitError> for RunError {
+    fn from(error: CommitError) -> RunError {
+        match error {
+            CommitError::Log(error) => error.into(),
+            CommitError::Fenced { .. } => RunError::Fenced(chain(&error)),
+            _ => RunError::Failed(chain(&error)),
+        }
+    }
+}
+
+impl From<Incompatible> for RunError {
+    fn from(error: Incompatible) -> RunError {
+        match error {
+            Incompatible::Log(error) => error.into(),
+            _ => RunError::Configuration(chain(&error)),
+        }
+    }
+}
+
+/// Returns an error with its causes, as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,186 @@
+//! The committer: puts the shares of all workers together and publishes one commit an epoch, in
+//! order; or, for an epoch that is committed already, compares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use trueup_ledger::{Counts, Epoch, PartitionId, Scale};
+use trueup_sinks::{CommitLog, CommitRecord, GENESIS, InputRange, Store, ViewTotals};
+
+use super::replay::Expected;
+use super::stager::{RangeRead, Share, Staged};
+use super::worker::Closed;
+use super::{Progress, RunError, Shared, Summary};
+
+/// Publishes epochs.
+pub(crate) struct Committer {
+    pub(crate) log: CommitLog<Arc<dyn Store>>,
+    pub(crate) scale: Scale,
+    pub(crate) generation: u64,
+    pub(crate) configuration_hash: String,
+    pub(crate) partitions: Arc<[PartitionId]>,
+    pub(crate) workers: usize,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What has come of an epoch so far.
+#[derive(Default)]
+struct Partial {
+    cut: Option<(Closed, Vec<RangeRead>, Option<Expected>)>,
+    shares: Vec<Share>,
+}
+
+/// An epoch of which everything has come.
+struct Whole {
+    closed: Closed,
+    inputs: Vec<InputRange>,
+    views: BTreeMap<String, ViewTotals>,
+    files: Vec<trueup_sinks::FileEntry>,
+    expected: Option<Expected>,
+    counts: Counts,
+    unknown_fields: u64,
+}
+
+impl Committer {
+    /// Works until the intake says that there is no more, or the run has failed. `head` is the last
+    /// epoch that is committed already.
+    pub(crate) fn run(
+        &self,
+        staged: &Receiver<Staged>,
+        head: Epoch,
+        mut observe: impl FnMut(&Progress),
+    ) -> Result<Summary, RunError> {
+        let started = std::time::Instant::now();
+        let mut partial: BTreeMap<Epoch, Partial> = BTreeMap::new();
+        let mut summary = Summary { last_epoch: head, ..Summary::default() };
+        let mut previous = self.log.head()?.map_or_else(|| GENESIS.to_owned(), |(_, hash)| hash);
+        let mut next = Epoch(1);
+        let mut end = None;
+        while end.is_none_or(|end| next <= end) {
+            match staged.recv_timeout(std::time::Duration::from_millis(100)) {
+                Ok(Staged::Share(epoch, share)) => {
+                    partial.entry(epoch).or_default().shares.push(share);
+                }
+                Ok(Staged::Cut(closed, ranges, expected)) => {
+                    let cut = Some((closed, ranges, expected));
+                    partial.entry(closed.epoch).or_default().cut = cut;
+                }
+                Ok(Staged::End(epoch)) => end = Some(epoch),
+                Err(RecvTimeoutError::Timeout) if !self.shared.has_failed() => {}
+                // Whoever is gone has said why.
+                Err(_) => return Ok(summary),
+            }
+            while let Some(whole) = self.take_whole(&mut partial, next)? {
+                let progress = Progress {
+                    epoch: next,
+                    committed: !whole.closed.replay,
+                    counts: whole.counts,
+                    rows: whole.views.values().map(|sums| sums.inserted + sums.retracted).sum(),
+                };
+                summary.unknown_fields += whole.unknown_fields;
+                if whole.closed.replay {
+                    summary.replayed.add(whole.counts);
+                    compare(&whole)?;
+                    if next == head {
+                        summary.replay_elapsed = started.elapsed();
+                    }
+                } else {
+                    previous = self.publish(whole, previous)?;
+                    summary.counts.add(progress.counts);
+                    summary.epochs += 1;
+                    summary.last_epoch = next;
+                }
+                self.shared.committed_through(next);
+                observe(&progress);
+                next = Epoch(next.0 + 1);
+            }
+        }
+        Ok(summary)
+    }
+
+    fn take_whole(
+        &self,
+        partial: &mut BTreeMap<Epoch, Partial>,
+        epoch: Epoch,
+    ) -> Result<Option<Whole>, RunError> {
+        let complete = partial
+            .get(&epoch)
+            .is_some_and(|epoch| epoch.cut.is_some() && epoch.shares.len() == self.workers);
+        if !complete {
+            return Ok(None);
+        }
+        let Some(Partial { cut: Some((closed, ranges, expected)), shares }) = partial.remove(&epoch)
+        else {
+            return Ok(None);
+        };
+        let mut counts: Vec<Counts> =
+            ranges.iter().map(|range| Counts { read: range.read, ..Counts::default() }).collect();
+        let mut whole = Whole {
+            closed,
+            inputs: Vec::new(),
+            views: BTreeMap::new(),
+            files: Vec::new(),
+            expected,
+            counts: Counts::default(),
+            unknown_fields: 0,
+        };
+        for share in shares {
+            for (partition, accepted) in share.accepted {
+                let counts = &mut counts[partition as usize];
+                counts.applied += accepted.applied;
+                counts.duplicate += accepted.duplicate;
+            }
+            for (partition, rejected) in share.rejected {
+                counts[partition].quarantined += rejected;
+            }
+            for (name, sums) in share.views {
+                whole.views.entry(name).or_default().add(&sums, self.scale)?;
+            }
+            whole.files.extend(share.files);
+            whole.unknown_fields += share.unknown_fields;
+        }
+        whole.files.sort_by(|a, b| a.path.cmp(&b.path));
+        for ((partition, range), counts) in self.partitions.iter().zip(ranges).zip(counts) {
+            if !counts.balances() {
+                return Err(RunError::Failed(format!(
+                    "epoch {epoch}, partition {partition}: {counts:?} does not add up; nothing \
+                     was published, this is a bug"
+                )));
+            }
+            whole.counts.add(counts);
+            whole.inputs.push(InputRange {
+                source: partition.source.to_string(),
+                partition: partition.partition.to_string(),
+                from: range.from,
+                to: range.to,
+                counts,
+                fingerprint: range.fingerprint,
+            });
+        }
+        Ok(Some(whole))
+    }
+
+    fn publish(&self, whole: Whole, previous: String) -> Result<String, RunError> {
+        let Whole { closed, inputs, views, files, .. } = whole;
+        let record = CommitRecord {
+            generation: self.generation,
+            inputs,
+            files,
+            views,
+            amount_scale: self.scale.digits(),
+            configuration_hash: self.configuration_hash.clone(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..CommitRecord::new(closed.epoch, previous, closed.epoch_time_micros)
+        };
+        Ok(self.log.append(&record)?.hash)
+    }
+}
+
+/// Compares an epoch that was derived again with what was published.
+fn compare(whole: &Whole) -> Result<(), RunError> {
+    let Some(expected) = &whole.expected else { return Ok(()) };
+    let counts =
+        whole.inputs.iter().map(|input| (input.partition_id(), input.counts)).collect();
+    expected.compare(whole.closed.epoch, &counts, &whole.views)
+}

@@ -1,0 +1,130 @@
+//! What a store has published so far, as a run needs it to go on: which ranges to read again, and
+//! what must come out.
+
+use std::collections::BTreeMap;
+
+use trueup_ledger::{Counts, Epoch, PartitionId, Position, Scale};
+use trueup_sinks::{CommitLog, CommitRecord, InputRange, Store, ViewTotals};
+
+use super::RunError;
+
+/// The commits of a store. They are held as a whole for now: a run rebuilds its state from the
+/// beginning of the log.
+pub(crate) struct Past {
+    commits: Vec<CommitRecord>,
+}
+
+/// What one committed epoch must give when it is derived again.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    pub(crate) counts: BTreeMap<PartitionId, Counts>,
+    pub(crate) views: BTreeMap<String, ViewTotals>,
+}
+
+/// Reads and checks the commits of a store.
+pub(crate) fn past<S: Store>(
+    log: &CommitLog<S>,
+    scale: Scale,
+    configuration_hash: &str,
+) -> Result<Past, RunError> {
+    log.check_compatible(scale, configuration_hash)?;
+    log.verify_chain()?;
+    let mut commits = Vec::new();
+    if let Some((head, _)) = log.head()? {
+        for epoch in 1..=head.0 {
+            commits.push(log.read(Epoch(epoch))?);
+        }
+    }
+    Ok(Past { commits })
+}
+
+impl Past {
+    pub(crate) fn head(&self) -> Epoch {
+        Epoch(self.commits.len() as u64)
+    }
+
+    /// The generation of the last start that committed something.
+    pub(crate) fn generation(&self) -> u64 {
+        self.commits.last().map_or(0, |commit| commit.generation)
+    }
+
+    /// Returns the last committed range of a partition.
+    pub(crate) fn last_range(&self, partition: &PartitionId) -> Option<&InputRange> {
+        self.commits
+            .iter()
+            .rev()
+            .flat_map(|commit| &commit.inputs)
+            .find(|input| input.partition_id() == *partition)
+    }
+
+    /// Returns every partition that a commit names.
+    pub(crate) fn partitions(&self) -> Vec<PartitionId> {
+        let mut partitions: Vec<_> = self
+            .commits
+            .last()
+            .into_iter()
+            .flat_map(|commit| commit.inputs.iter().map(InputRange::partition_id))
+            .collect();
+        partitions.sort();
+        partitions
+    }
+
+    pub(crate) fn commits(&self) -> &[CommitRecord] {
+        &self.commits
+    }
+}
+
+impl Expected {
+    pub(crate) fn of(commit: &CommitRecord) -> Expected {
+        let inputs = commit.inputs.iter();
+        Expected {
+            counts: inputs.map(|input| (input.partition_id(), input.counts)).collect(),
+            views: commit.views.clone(),
+        }
+    }
+
+    /// Compares what was derived again with what was published.
+    pub(crate) fn compare(
+        &self,
+        epoch: Epoch,
+        counts: &BTreeMap<PartitionId, Counts>,
+        views: &BTreeMap<String, ViewTotals>,
+    ) -> Result<(), RunError> {
+        let remedy = "the log or the store was changed, or another version of trueup wrote it; \
+                      find the first bad commit with `trueup verify`";
+        let zero = Counts::default();
+        for (partition, published) in &self.counts {
+            let derived = counts.get(partition).unwrap_or(&zero);
+            if derived != published {
+                return Err(RunError::Difference(format!(
+                    "epoch {epoch}, partition {partition}: derived {derived:?}, published \
+                     {published:?}; {remedy}"
+                )));
+            }
+        }
+        let nothing = ViewTotals::default();
+        let names = self.views.keys().chain(views.keys());
+        for name in names {
+            let published = self.views.get(name).unwrap_or(&nothing);
+            let derived = views.get(name).unwrap_or(&nothing);
+            if derived != published {
+                return Err(RunError::Difference(format!(
+                    "epoch {epoch}, view {name}: derived {} rows in, {} out, digest {}; published \
+                     {} in, {} out, digest {}; {remedy}",
+                    derived.inserted,
+                    derived.retracted,
+                    derived.digest,
+                    published.inserted,
+                    published.retracted,
+                    published.digest,
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns where a partition begins that no commit names.
+pub(crate) fn beginning() -> Position {
+    Position::default()
+}
