@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use timely::worker::Worker;
 use timely::communication::WorkerGuards;
+use timely::worker::Worker;
 use timely::{CommunicationConfig, WorkerConfig};
 
 /// A worker on its own thread.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use differential_dataflow::{Data, VecCollection};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Map;
-use trueup_ledger::table::{Value, encode_row};
+use trueup_ledger::table::{Value, encode_row, row_hash};
 use trueup_ledger::{Epoch, Table, View};
 
 use crate::engine::EpochOutput;
@@ -143,25 +143,36 @@ impl Both {
 
 fn without_cancelled(tables: Vec<Table>) -> Vec<Table> {
     let mut counts: HashMap<Vec<u8>, Both> = HashMap::new();
-    for_each_row(&tables, |canonical, _, diff| {
-        if diff < 0 {
+    // Nearly every inserted row is told apart from all retracted ones by its hash alone.
+    let mut hashes: HashSet<u128> = HashSet::new();
+    for_each_row(
+        &tables,
+        |diff| diff < 0,
+        |canonical, _, _| {
+            hashes.insert(row_hash(canonical));
             counts.entry_ref(canonical).or_default().retracted += 1;
-        }
-    });
+        },
+    );
     if counts.is_empty() {
         return tables;
     }
-    for_each_row(&tables, |canonical, _, diff| {
-        if diff > 0
-            && let Some(both) = counts.get_mut(canonical)
-        {
-            both.inserted += 1;
-        }
-    });
+    let mut any = false;
+    for_each_row(
+        &tables,
+        |diff| diff > 0,
+        |canonical, _, _| {
+            if hashes.contains(&row_hash(canonical))
+                && let Some(both) = counts.get_mut(canonical)
+            {
+                both.inserted += 1;
+                any = true;
+            }
+        },
+    );
+    if !any {
+        return tables;
+    }
     counts.retain(|_, both| both.inserted > 0);
-    if counts.is_empty() {
-        return tables;
-    }
     for both in counts.values_mut() {
         let pairs = both.inserted.min(both.retracted);
         *both = Both {
@@ -170,21 +181,32 @@ fn without_cancelled(tables: Vec<Table>) -> Vec<Table> {
         };
     }
     let mut kept = Table::new(tables[0].view());
-    for_each_row(&tables, |canonical, values, diff| {
-        match counts.get_mut(canonical).map(|both| both.count(diff)) {
+    for_each_row(
+        &tables,
+        |_| true,
+        |canonical, values, diff| match counts.get_mut(canonical).map(|both| both.count(diff)) {
             Some(left) if *left > 0 => *left -= 1,
             _ => kept.push(values, diff),
-        }
-    });
+        },
+    );
     vec![kept]
 }
 
-/// Calls `each` with the canonical bytes, values and diff of every row.
-fn for_each_row(tables: &[Table], mut each: impl FnMut(&[u8], &[Value<'_>], i8)) {
+/// Calls `each` with the canonical bytes, values and diff of every row whose diff is `wanted`.
+fn for_each_row(
+    tables: &[Table],
+    wanted: impl Fn(i8) -> bool,
+    mut each: impl FnMut(&[u8], &[Value<'_>], i8),
+) {
     let mut canonical = Vec::new();
     for table in tables {
         let mut values = Vec::with_capacity(table.columns().len());
-        for (row, diff) in table.diffs().iter().enumerate() {
+        for (row, diff) in table
+            .diffs()
+            .iter()
+            .enumerate()
+            .filter(|(_, diff)| wanted(**diff))
+        {
             table.read(row, &mut values);
             canonical.clear();
             encode_row(&values, &mut canonical);
@@ -208,10 +230,14 @@ mod tests {
 
     fn changes(tables: &[Table]) -> Vec<(i64, i8)> {
         let mut changes = Vec::new();
-        for_each_row(tables, |_, values, diff| match values[2] {
-            Value::Integer(number) => changes.push((number, diff)),
-            _ => unreachable!(),
-        });
+        for_each_row(
+            tables,
+            |_| true,
+            |_, values, diff| match values[2] {
+                Value::Integer(number) => changes.push((number, diff)),
+                _ => unreachable!(),
+            },
+        );
         changes
     }
 

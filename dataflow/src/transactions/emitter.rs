@@ -19,9 +19,6 @@ pub(crate) type Movements = Vec<((AccountKey, i32), Sides)>;
 /// Sums by tenant, currency and hash range of transactions.
 pub(crate) type Shards = Vec<((Box<str>, Box<str>, u8), Sides)>;
 
-/// An encoded row with its view's number in front, as it is compared.
-pub(crate) type EncodedRow = Box<[u8]>;
-
 /// Gathers rows, and the sums of the posting lines among them.
 #[derive(Debug)]
 pub(crate) struct Emitter {
@@ -150,39 +147,59 @@ impl Emitter {
     }
 }
 
-/// Collects a transaction's rows as bytes, so that two states can be compared.
+/// A transaction's rows as bytes, so that two states can be compared: one buffer for all rows, each
+/// with its view's number in front.
 #[derive(Debug, Default)]
-pub(crate) struct Encoded(pub(crate) Vec<EncodedRow>);
+pub(crate) struct EncodedRows {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
 
-impl RowSink for Encoded {
+impl RowSink for EncodedRows {
     fn row(&mut self, view: View, values: &[Value<'_>]) {
-        let mut bytes = vec![view as u8];
-        encode_row(values, &mut bytes);
-        self.0.push(bytes.into_boxed_slice());
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(1024);
+        }
+        self.bytes.push(view as u8);
+        encode_row(values, &mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+}
+
+impl EncodedRows {
+    fn sorted(&self) -> Vec<&[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        let rows = starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.bytes[*start..*end]);
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_unstable();
+        rows
     }
 }
 
 /// Emits what is in `new` and not in `old`, and retracts what is in `old` and not in `new`.
 pub(crate) fn emit_difference(
-    mut old: Vec<EncodedRow>,
-    mut new: Vec<EncodedRow>,
+    old: &EncodedRows,
+    new: &EncodedRows,
     shard: u8,
     emitter: &mut Emitter,
 ) {
-    old.sort_unstable();
-    new.sort_unstable();
-    let mut change = |row: &EncodedRow, diff| {
+    let (old, new) = (old.sorted(), new.sorted());
+    let gone = old
+        .iter()
+        .filter(|row| new.binary_search(row).is_err())
+        .map(|row| (*row, -1));
+    let come = new
+        .iter()
+        .filter(|row| old.binary_search(row).is_err())
+        .map(|row| (*row, 1));
+    let mut values = Vec::with_capacity(16);
+    for (row, diff) in gone.chain(come) {
         let view = View::ALL[usize::from(row[0])];
-        let mut values = Vec::new();
         match decode_row(view, &row[1..], &mut values) {
             Ok(()) => emitter.change(view, &values, diff, shard),
             Err(error) => unreachable!("a row cannot be read back: {error}"),
         }
-    };
-    old.iter()
-        .filter(|row| new.binary_search(row).is_err())
-        .for_each(|row| change(row, -1));
-    new.iter()
-        .filter(|row| old.binary_search(row).is_err())
-        .for_each(|row| change(row, 1));
+    }
 }

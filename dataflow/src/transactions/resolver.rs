@@ -6,7 +6,7 @@ use hashbrown::hash_map::Entry;
 use trueup_ledger::transaction::{Inflows, Standing, fold};
 use trueup_ledger::{Kind, Scale, TransactionKey, View, table::Value};
 
-use super::emitter::{Emitter, Encoded, EncodedRow, emit_difference};
+use super::emitter::{Emitter, EncodedRows, emit_difference};
 use super::links::{Mail, Message, Phase, Touched, inflows, standing, with_fold};
 use super::state::{State, stored};
 use crate::hash::KeyHasher;
@@ -26,7 +26,7 @@ pub(crate) struct Resolver<S> {
 #[derive(Debug)]
 struct InEpoch {
     touched: Touched,
-    rows_before: Vec<EncodedRow>,
+    rows_before: EncodedRows,
 }
 
 impl<S: TransactionStore> Resolver<S> {
@@ -133,7 +133,7 @@ impl<S: TransactionStore> Resolver<S> {
             );
         } else {
             let rows = rows_of(&state, self.scale);
-            emit_difference(rows_before, rows, key.shard(), &mut self.emitter);
+            emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
             self.store.put(key, state.encode());
         }
     }
@@ -227,7 +227,7 @@ impl<S: TransactionStore> Resolver<S> {
         ) in self.touched.drain()
         {
             let rows = rows_of(&touched.state, self.scale);
-            emit_difference(rows_before, rows, key.shard(), &mut self.emitter);
+            emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
             self.store.put(key, touched.state.encode());
         }
     }
@@ -245,8 +245,8 @@ fn links_now(state: &State) -> bool {
     })
 }
 
-fn rows_of(state: &State, scale: Scale) -> Vec<EncodedRow> {
-    let mut rows = Encoded::default();
+fn rows_of(state: &State, scale: Scale) -> EncodedRows {
+    let mut rows = EncodedRows::default();
     with_fold(&state.events, |fold| {
         if let Some(fold) = fold {
             let standing = standing(fold, &state.links);
@@ -254,5 +254,5 @@ fn rows_of(state: &State, scale: Scale) -> Vec<EncodedRow> {
                 .rows(scale, &mut rows);
         }
     });
-    rows.0
+    rows
 }

@@ -1,0 +1,389 @@
+//! The command line: what can be asked for, with help and an example for each command.
+//!
+//! Values are parsed by the same functions as those of the configuration file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use trueup_ledger::{Epoch, Scale, View};
+
+use crate::config::{COMMIT_MAX_RECORDS_MAX, Config, ConfigErrors, Flags, WORKERS_MAX, value};
+
+/// Keeps financial books true while they change.
+///
+/// trueup reads a log of financial events, keeps every derived figure up to date, and publishes
+/// exact changes: corrections, reversals and refunds included, however late, exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trueup",
+    version,
+    propagate_version = true,
+    after_help = "\
+EXAMPLE
+  trueup generate --events 100000 --seed 1 --out events.jsonl
+  trueup run --store books --input events.jsonl --until-caught-up
+  trueup query balances --store books --limit 20
+  trueup verify --store books --input events.jsonl
+
+Exit codes: 0 done, 1 found a difference, 2 bad usage or configuration, 3 fenced by another
+writer, 4 a source or sink failed for good."
+)]
+pub struct Cli {
+    /// Say more on standard error; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show on this machine what trueup does: a late correction ripples through the books
+    #[command(after_help = "EXAMPLE\n  trueup demo")]
+    Demo(DemoArgs),
+    /// Generate a realistic and hostile workload of events
+    #[command(after_help = "\
+EXAMPLE
+  trueup generate --events 1000000 --seed 7 --out events.jsonl
+  trueup generate --events 1000000 --into log --partitions 4")]
+    Generate(GenerateArgs),
+    /// Append JSONL to a local log, durably, each record to the partition of its transaction
+    #[command(after_help = "\
+EXAMPLE
+  trueup append log monday.jsonl tuesday.jsonl
+  zcat archive.jsonl.gz | trueup append log - --partitions 4")]
+    Append(AppendArgs),
+    /// Read the sources and commit epochs to the store until stopped
+    #[command(after_help = "\
+EXAMPLE
+  trueup run -c trueup.toml
+  trueup run --store books --input events.jsonl --until-caught-up
+
+The first Ctrl-C (or SIGTERM) commits the open epoch and ends; a second one ends at once. Either
+is safe: the next run goes on behind the last commit.")]
+    Run(RunArgs),
+    /// Show a view's rows at a committed epoch, from the committed files alone
+    #[command(after_help = "\
+EXAMPLE
+  trueup query balances --store books --tenant acme
+  trueup query imbalances --store books --where severity=critical
+  trueup query trial_balance --store books --epoch 12 --format csv")]
+    Query(QueryArgs),
+    /// Print an order-independent digest of every view: equal books have equal digests
+    #[command(after_help = "EXAMPLE\n  trueup digest --store books --epoch 12")]
+    Digest(DigestArgs),
+    /// Recompute everything from the log by the reference, and compare it with the store
+    #[command(after_help = "\
+EXAMPLE
+  trueup verify --store books --input events.jsonl
+  trueup verify -c trueup.toml --epoch 12
+
+Checks the hash chain of commits, every file's SHA-256, the control totals, what became of each
+record, and the rows of every view. On a difference it names the first bad commit and exits with 1.
+The whole set of events is held in memory.")]
+    Verify(VerifyArgs),
+    /// List the postings behind a balance, with the events that made them
+    #[command(after_help = "\
+EXAMPLE
+  trueup explain --store books --tenant acme --account assets:cash:eur
+  trueup explain --store books --tenant acme --account assets:cash --currency EUR --format csv")]
+    Explain(ExplainArgs),
+    /// Check a configuration file, and whether its paths can be used; all errors at once
+    #[command(after_help = "EXAMPLE\n  trueup check -c trueup.toml")]
+    Check(CheckArgs),
+}
+
+/// `trueup demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where to put the demo's log and store, an empty directory [default: a new temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// How many events to generate
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    pub events: u64,
+}
+
+/// `trueup generate`
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// How many records to write, duplicates and broken ones included
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub events: u64,
+    /// What decides everything that is left to chance: the same seed gives the same bytes
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// The file to write, or - for standard output
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "-",
+        conflicts_with = "into"
+    )]
+    pub out: PathBuf,
+    /// The local log to append to instead
+    #[arg(long, value_name = "LOG")]
+    pub into: Option<PathBuf>,
+    /// How many partitions a new log gets
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "into", value_parser = partitions)]
+    pub partitions: usize,
+    /// How many tenants share the stream
+    #[arg(long, value_name = "N", default_value_t = 200,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub tenants: u32,
+    /// Leave out the records that must be quarantined
+    #[arg(long)]
+    pub no_poison: bool,
+}
+
+/// `trueup append`
+#[derive(Debug, Args)]
+pub struct AppendArgs {
+    /// The directory of the log; it is made where it does not exist
+    pub log: PathBuf,
+    /// The JSONL files to append, - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How many partitions a new log gets
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = partitions)]
+    pub partitions: usize,
+}
+
+/// `trueup run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to commit: a directory or a file:// URL, in place of a file
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
+    pub store: Option<String>,
+    /// What to read: a local log or a .jsonl file, in place of a file
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
+    pub input: Option<PathBuf>,
+    /// Worker threads [default: the number of cores]
+    #[arg(long, value_name = "N", conflicts_with = "config", value_parser = workers)]
+    pub workers: Option<usize>,
+    /// Fraction digits of amounts, 0 to 18 [default: 9]
+    #[arg(long, value_name = "S", conflicts_with = "config", value_parser = scale)]
+    pub amount_scale: Option<Scale>,
+    /// How long an epoch lasts, 10ms to 1h [default: 1s]
+    #[arg(long, value_name = "TIME", conflicts_with = "config",
+          value_parser = value::commit_interval)]
+    pub commit_interval: Option<Duration>,
+    /// How many records end an epoch sooner [default: 200000]
+    #[arg(long, value_name = "N", conflicts_with = "config",
+          value_parser = clap::value_parser!(u64).range(1..=COMMIT_MAX_RECORDS_MAX))]
+    pub commit_max_records: Option<u64>,
+    /// End once everything is committed that was there at the start
+    #[arg(long)]
+    pub until_caught_up: bool,
+    /// Print the final summary as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RunArgs {
+    /// Builds the configuration of the file or of the flags.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn configuration(&self) -> Result<Config, ConfigErrors> {
+        match (&self.config, &self.store, &self.input) {
+            (None, Some(store), Some(input)) => Config::from_flags(Flags {
+                store: store.clone(),
+                input: input.clone(),
+                workers: self.workers,
+                amount_scale: self.amount_scale,
+                commit_interval: self.commit_interval,
+                commit_max_records: self.commit_max_records,
+            }),
+            (file, ..) => Config::load(file.as_deref().unwrap_or(Path::new("trueup.toml"))),
+        }
+    }
+}
+
+/// What a row's output looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Aligned columns for people
+    Table,
+    /// CSV with a header, sorted by key
+    Csv,
+    /// A JSON array with one object a line; amounts are texts
+    Json,
+}
+
+/// `trueup query`
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// The view
+    #[arg(value_parser = PossibleValuesParser::new(View::ALL.map(View::name))
+          .try_map(|name| View::by_name(&name).ok_or("no such view")))]
+    pub view: View,
+    /// The store: a directory or a file:// URL
+    #[arg(long, value_name = "DIR")]
+    pub store: String,
+    /// Only the rows of this tenant
+    #[arg(long, value_name = "T")]
+    pub tenant: Option<String>,
+    /// The epoch to look at [default: the last commit]
+    #[arg(long, value_name = "E", value_parser = epoch)]
+    pub epoch: Option<Epoch>,
+    /// What the output looks like
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+    /// Only rows with this value in this column; may be given several times
+    #[arg(long = "where", value_name = "COLUMN=VALUE")]
+    pub conditions: Vec<String>,
+    /// At most so many rows, 0 for all; for tables only [default: 100]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// `trueup digest`
+#[derive(Debug, Args)]
+pub struct DigestArgs {
+    /// The store: a directory or a file:// URL
+    #[arg(long, value_name = "DIR")]
+    pub store: String,
+    /// The epoch to look at [default: the last commit]
+    #[arg(long, value_name = "E", value_parser = epoch)]
+    pub epoch: Option<Epoch>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `trueup verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The configuration file whose store and sources to verify
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The store: a directory or a file:// URL
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub store: Option<String>,
+    /// The log that the store was made from
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
+    pub input: Option<PathBuf>,
+    /// Verify up to this epoch [default: the last commit]
+    #[arg(long, value_name = "E", value_parser = epoch)]
+    pub epoch: Option<Epoch>,
+}
+
+/// `trueup explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The store: a directory or a file:// URL
+    #[arg(long, value_name = "DIR")]
+    pub store: String,
+    /// The tenant
+    #[arg(long, value_name = "T")]
+    pub tenant: String,
+    /// The account
+    #[arg(long, value_name = "A")]
+    pub account: String,
+    /// Only this currency
+    #[arg(long, value_name = "C")]
+    pub currency: Option<String>,
+    /// The epoch to look at [default: the last commit]
+    #[arg(long, value_name = "E", value_parser = epoch)]
+    pub epoch: Option<Epoch>,
+    /// What the output looks like
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+}
+
+/// `trueup check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+fn epoch(text: &str) -> Result<Epoch, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(Epoch(number)),
+        _ => Err("write the number of a commit: 1, 2, 3…".to_owned()),
+    }
+}
+
+fn scale(text: &str) -> Result<Scale, String> {
+    let scale = text.parse().ok().and_then(Scale::new);
+    scale.ok_or_else(|| format!("write a whole number, 0 to {}", Scale::MAX))
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    bounded(text, WORKERS_MAX)
+}
+
+fn partitions(text: &str) -> Result<usize, String> {
+    bounded(text, 10_000)
+}
+
+fn bounded(text: &str, max: usize) -> Result<usize, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| format!("write a whole number, 1 to {max}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_has_examples() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            let help = sub
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(help.contains("EXAMPLE"), "{}", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn flags_and_a_file_exclude_each_other() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parse("trueup run -c t.toml"));
+        assert!(parse(
+            "trueup run --store s --input i --commit-interval 250ms"
+        ));
+        assert!(!parse("trueup run --store s"));
+        assert!(!parse("trueup run"));
+        assert!(!parse("trueup run -c t.toml --store s"));
+        assert!(!parse("trueup run -c t.toml --workers 2"));
+        assert!(!parse("trueup run --store s --input i --commit-interval 1"));
+        assert!(parse("trueup verify -c t.toml"));
+        assert!(parse("trueup verify -c t.toml --store s"));
+        assert!(!parse("trueup verify --store s"));
+        assert!(!parse("trueup query nonsense --store s"));
+        assert!(!parse("trueup query balances --store s --epoch 0"));
+    }
+}

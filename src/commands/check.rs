@@ -1,0 +1,97 @@
+//! `trueup check`: a configuration, and whether its paths can be used.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use super::output;
+use crate::cli::CheckArgs;
+use crate::config::{Config, ConfigError, ConfigErrors, SourceConfig, TransportConfig};
+
+/// Checks everything, changes nothing, and prints a summary.
+///
+/// # Errors
+/// [`ConfigErrors`] with everything that is wrong.
+pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args.config)?;
+    let mut errors = Vec::new();
+    if let Err(error) = writable(config.store.path()) {
+        errors.push(ConfigError {
+            key: "store".to_owned(),
+            line: None,
+            problem: format!(
+                "{} cannot be written: {error}",
+                config.store.path().display()
+            ),
+            remedy: "name a directory that this user may write, or may make".to_owned(),
+        });
+    }
+    for (index, source) in config.sources.iter().enumerate() {
+        if let TransportConfig::LocalLog { path } = &source.transport
+            && let Err(error) = readable(path)
+        {
+            errors.push(ConfigError {
+                key: format!("source[{index}].path"),
+                line: None,
+                problem: format!("{} cannot be read: {error}", path.display()),
+                remedy: "name a local log or a .jsonl file that this user may read".to_owned(),
+            });
+        }
+    }
+    if !errors.is_empty() {
+        let origin = args.config.display().to_string();
+        return Err(ConfigErrors { origin, errors }.into());
+    }
+    output::line(&summary(&config, &args.config))
+}
+
+/// Checks that files can be made in a directory, or the directory itself; leaves nothing behind.
+fn writable(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        if !path.is_dir() {
+            return Err(io::Error::other("it is no directory"));
+        }
+        return tempfile::tempfile_in(path).map(|_| ());
+    }
+    let parent = path
+        .parent()
+        .map(|parent| match parent.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => parent,
+        });
+    match parent {
+        Some(parent) => writable(parent),
+        None => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn readable(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return fs::read_dir(path).map(|_| ());
+    }
+    File::open(path).map(|_| ())
+}
+
+fn summary(config: &Config, path: &Path) -> String {
+    let sources: Vec<String> = config.sources.iter().map(described).collect();
+    format!(
+        "{} is right\n  store: {}\n  amounts: {} fraction digits\n  workers: {}\n  commits: every \
+         {} ms or {} records\n{}",
+        path.display(),
+        config.store.path().display(),
+        config.amount_scale.digits(),
+        config.workers,
+        config.commit_interval.as_millis(),
+        config.commit_max_records,
+        sources.join("\n")
+    )
+}
+
+fn described(source: &SourceConfig) -> String {
+    let place = match &source.transport {
+        TransportConfig::LocalLog { path } => path.display().to_string(),
+        TransportConfig::Kafka { brokers, topic, .. } => format!("topic {topic} of {brokers}"),
+    };
+    let backfill = if source.backfill { ", a backfill" } else { "" };
+    format!("  source {}: {place}{backfill}", source.name)
+}

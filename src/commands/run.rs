@@ -1,0 +1,252 @@
+//! `trueup run`: from sources to commits until stopped.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use trueup_ledger::{Counts, Epoch};
+use trueup_sinks::DirectoryStore;
+
+use super::output::{self, grouped, note};
+use super::{meter, sources};
+use crate::cli::RunArgs;
+use crate::config::{Config, StoreLocation};
+use crate::pipeline::{self, Options, Progress, RunError, Source, Summary};
+
+/// How often progress is logged where no terminal shows it.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Runs, and prints what was done.
+///
+/// # Errors
+/// A bad configuration, and what [`pipeline::run`] says.
+pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let config = args.configuration()?;
+    let options = options(&config, args.until_caught_up, stop_on_signals()?)?;
+    let stopped = Arc::clone(&options.stop);
+    let mut watch = Watch::new();
+    let outcome = pipeline::run(options, |progress| watch.see(progress));
+    watch.line.finish_and_clear();
+    let summary = outcome.map_err(|error| advised(error, &config))?;
+    if args.json {
+        return output::line(&json(&summary)?);
+    }
+    let how = if stopped.load(Ordering::Relaxed) {
+        "stopped"
+    } else {
+        "caught up"
+    };
+    note(&described(&summary, how));
+    Ok(())
+}
+
+/// Builds what the pipeline needs from a configuration.
+///
+/// # Errors
+/// A store or source that cannot be opened.
+pub(super) fn options(
+    config: &Config,
+    until_caught_up: bool,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<Options> {
+    let StoreLocation::Directory(path) = &config.store;
+    let store = DirectoryStore::open(path)
+        .with_context(|| format!("opening the store {}", path.display()))?;
+    let source = |source: &crate::config::SourceConfig| {
+        anyhow::Ok(Source {
+            name: source.name.as_str().into(),
+            transport: sources::transport(source)?,
+            format: sources::format(source),
+            backfill: source.backfill,
+        })
+    };
+    Ok(Options {
+        store: Arc::new(store),
+        scale: config.amount_scale,
+        workers: config.workers,
+        commit_interval: config.commit_interval,
+        commit_max_records: config.commit_max_records,
+        sources: config
+            .sources
+            .iter()
+            .map(source)
+            .collect::<Result<_, _>>()?,
+        until_caught_up,
+        configuration_hash: config.hash(),
+        stop,
+    })
+}
+
+/// Makes the first signal end the run after the open epoch, and a second one at once.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+        // In this order: the second signal finds the flag that the first one set.
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("listening for signals")?;
+    }
+    Ok(stop)
+}
+
+/// Adds what to do where the error alone does not say it.
+fn advised(error: RunError, config: &Config) -> anyhow::Error {
+    let store = config.store.path().display().to_string();
+    let advice = match &error {
+        RunError::Fenced(_) => format!(
+            "lost {store} to another writer; what was committed is right. Leave only one \
+             running, then start again"
+        ),
+        RunError::Difference(_) => {
+            format!("what was published in {store} is not what the log says")
+        }
+        RunError::Configuration(_) => "trueup cannot run with this configuration".to_owned(),
+        RunError::Failed(_) => {
+            "the run ended; everything committed is safe, start again once the cause is cured"
+                .to_owned()
+        }
+    };
+    anyhow::Error::new(error).context(advice)
+}
+
+/// Shows how the run goes: a line on a terminal, else a log entry now and then.
+struct Watch {
+    line: ProgressBar,
+    begun: Instant,
+    logged: Option<Instant>,
+    new: Counts,
+    replayed: Counts,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        Watch {
+            line: meter::line(),
+            begun: Instant::now(),
+            logged: None,
+            new: Counts::default(),
+            replayed: Counts::default(),
+        }
+    }
+
+    fn see(&mut self, progress: &Progress) {
+        if !progress.committed {
+            self.replayed.add(progress.counts);
+            // The rate is that of new events.
+            self.begun = Instant::now();
+            let read = grouped(self.replayed.read);
+            let epoch = progress.epoch;
+            self.line
+                .set_message(format!("re-reading: epoch {epoch}, {read} events"));
+            return;
+        }
+        self.new.add(progress.counts);
+        let rate = meter::per_second(self.new.read, self.begun.elapsed());
+        self.line.set_message(format!(
+            "epoch {}: {} events/s; {}",
+            progress.epoch,
+            grouped(rate),
+            counted(self.new)
+        ));
+        let now = Instant::now();
+        if self
+            .logged
+            .is_none_or(|logged| now - logged >= LOG_INTERVAL)
+        {
+            self.logged = Some(now);
+            tracing::info!(
+                epoch = progress.epoch.0,
+                rows = progress.rows,
+                read = self.new.read,
+                applied = self.new.applied,
+                duplicate = self.new.duplicate,
+                quarantined = self.new.quarantined,
+                events_per_second = rate,
+                "committed"
+            );
+        }
+    }
+}
+
+fn counted(counts: Counts) -> String {
+    format!(
+        "{} read, {} applied, {} duplicate, {} quarantined",
+        grouped(counts.read),
+        grouped(counts.applied),
+        grouped(counts.duplicate),
+        grouped(counts.quarantined)
+    )
+}
+
+/// Returns how long new records were read, and how many of them a second.
+fn pace(summary: &Summary) -> (Duration, u64) {
+    let reading = summary.elapsed.saturating_sub(summary.replay_elapsed);
+    (reading, meter::per_second(summary.counts.read, reading))
+}
+
+fn described(summary: &Summary, how: &str) -> String {
+    let (_, rate) = pace(summary);
+    let mut text = format!(
+        "{how} at epoch {}: {} in {} epochs, {} ({} events/s)",
+        summary.last_epoch,
+        counted(summary.counts),
+        summary.epochs,
+        meter::seconds(summary.elapsed),
+        grouped(rate)
+    );
+    if summary.replayed.read > 0 {
+        let read = grouped(summary.replayed.read);
+        let took = meter::seconds(summary.replay_elapsed);
+        text.push_str(&format!("; before that {read} events read again in {took}"));
+    }
+    if summary.unknown_fields > 0 {
+        let fields = grouped(summary.unknown_fields);
+        text.push_str(&format!("; {fields} fields of no schema ignored"));
+    }
+    if let Some(bytes) = peak_resident_bytes() {
+        text.push_str(&format!("; peak memory {} MB", grouped(bytes / 1_000_000)));
+    }
+    text
+}
+
+fn json(summary: &Summary) -> anyhow::Result<String> {
+    #[derive(Serialize)]
+    struct Done {
+        last_epoch: Epoch,
+        epochs: u64,
+        counts: Counts,
+        replayed: Counts,
+        unknown_fields: u64,
+        elapsed_ms: u128,
+        replay_elapsed_ms: u128,
+        events_per_second: u64,
+        peak_resident_bytes: Option<u64>,
+    }
+    let (_, events_per_second) = pace(summary);
+    Ok(serde_json::to_string(&Done {
+        last_epoch: summary.last_epoch,
+        epochs: summary.epochs,
+        counts: summary.counts,
+        replayed: summary.replayed,
+        unknown_fields: summary.unknown_fields,
+        elapsed_ms: summary.elapsed.as_millis(),
+        replay_elapsed_ms: summary.replay_elapsed.as_millis(),
+        events_per_second,
+        peak_resident_bytes: peak_resident_bytes(),
+    })?)
+}
+
+/// Returns the most memory this process has held, where the system says so.
+fn peak_resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

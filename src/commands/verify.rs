@@ -1,0 +1,156 @@
+//! `trueup verify`: is everything that was published true?
+//!
+//! ```text
+//! commits ─▶ published: chain, files, control totals ─▶ a cut an epoch: ranges, counts, digests
+//! log ─────▶ replay: the records of each cut ─▶ reference ─▶ views ─compare─▶ digests of the last
+//!                                             └─ on a difference: bisect over the epochs
+//! ```
+//!
+//! What is compared: the hash chain; size, SHA-256, schema and totals of every file; for each epoch
+//! what became of its records; and at the last epoch every row of every view. Only the bisection
+//! looks at the rows of epochs before the last, so an epoch that was wrong and put right again by
+//! a later one is found with `--epoch` alone.
+
+mod difference;
+mod published;
+mod replay;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use trueup_ledger::{Counts, Epoch};
+
+use super::output::{self, grouped};
+use super::store;
+use super::{meter, sources};
+use crate::cli::VerifyArgs;
+use crate::config::{Config, FormatConfig, SourceConfig, TransportConfig};
+use crate::exit::{self, Exit};
+use published::Cut;
+use replay::{Log, LogSource};
+
+/// Verifies, and prints what was verified.
+///
+/// # Errors
+/// The first thing that is not what it should be, with its epoch.
+pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let config = args.config.as_deref().map(Config::load).transpose()?;
+    let location = match (&args.store, &config) {
+        (Some(store), _) => store::location(store)?,
+        (None, Some(config)) => config.store.clone(),
+        (None, None) => return Err(exit::usage("name the store with --store or -c")),
+    };
+    let opened = store::open(&location)?;
+    let epoch = opened.epoch(args.epoch)?;
+    let cuts = published::check(&opened, epoch)?;
+    let mut log = open_log(args.input.as_deref(), config.as_ref(), &cuts)?;
+    let total = counts(&cuts).read;
+    let bar = meter::bar(total, "reading the log");
+    let reference = match log.replay(&cuts, opened.scale, true, &bar) {
+        Ok(reference) => reference,
+        Err(stopped) => {
+            bar.finish_and_clear();
+            return Err(difference::before(&opened, &mut log, &cuts, stopped)?);
+        }
+    };
+    bar.set_message("comparing every view");
+    let expected = reference.views();
+    drop(reference);
+    if cuts
+        .last()
+        .is_some_and(|last| !difference::differing(last, &expected).is_empty())
+    {
+        drop(expected);
+        bar.finish_and_clear();
+        return Err(difference::locate(&opened, &mut log, &cuts)?);
+    }
+    bar.finish_and_clear();
+    let rows: Vec<String> = expected
+        .iter()
+        .map(|(view, rows)| {
+            format!(
+                "  {:<20} {:>15} rows",
+                view.name(),
+                grouped(rows.0.len() as u64)
+            )
+        })
+        .collect();
+    output::line(&format!(
+        "verified {} epochs and {} records in {}: the chain of commits, every file, what became \
+         of every record, and every row at epoch {epoch}\n{}",
+        cuts.len(),
+        grouped(total),
+        meter::seconds(started.elapsed()),
+        rows.join("\n")
+    ))
+}
+
+fn counts(cuts: &[Cut]) -> Counts {
+    let mut sum = Counts::default();
+    for input in cuts.iter().flat_map(|cut| &cut.inputs) {
+        sum.add(input.counts);
+    }
+    sum
+}
+
+/// Finds the sources that the commits name, in the configuration or behind `--input`.
+fn open_log(input: Option<&Path>, config: Option<&Config>, cuts: &[Cut]) -> anyhow::Result<Log> {
+    let mut names: Vec<&str> = cuts
+        .iter()
+        .flat_map(|cut| &cut.inputs)
+        .map(|input| input.source.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let configured: Vec<SourceConfig> = match (input, config) {
+        (Some(_), _) if names.len() > 1 => {
+            return Err(exit::usage(format!(
+                "the store was made from the sources {}; name them with -c FILE, not --input",
+                names.join(", ")
+            )));
+        }
+        (Some(path), _) => names.iter().map(|name| local_log(name, path)).collect(),
+        (None, Some(config)) => config.sources.clone(),
+        (None, None) => Vec::new(),
+    };
+    let mut log = Log::default();
+    for name in names {
+        let Some(source) = configured.iter().find(|source| source.name == name) else {
+            return Err(exit::usage(format!(
+                "the commits read a source {name}, which the configuration does not have; add it"
+            )));
+        };
+        log.sources.push(LogSource {
+            name: name.to_owned(),
+            transport: sources::transport(source)
+                .with_context(|| format!("opening the source {name}"))?,
+            format: sources::format(source),
+        });
+    }
+    Ok(log)
+}
+
+fn local_log(name: &str, path: &Path) -> SourceConfig {
+    SourceConfig {
+        name: name.to_owned(),
+        transport: TransportConfig::LocalLog {
+            path: path.to_owned(),
+        },
+        format: FormatConfig::Json,
+        backfill: false,
+    }
+}
+
+/// Names the epoch in an error. It has a `flaw` only where the error says that something differs.
+fn in_epoch(epoch: Epoch, flaw: &'static str) -> impl Fn(anyhow::Error) -> anyhow::Error {
+    move |error| {
+        let differs = Exit::of(&error) == Exit::Difference;
+        error.context(if differs {
+            format!("epoch {epoch} is the first {flaw} one")
+        } else {
+            format!("epoch {epoch} cannot be verified")
+        })
+    }
+}

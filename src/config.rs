@@ -1,0 +1,205 @@
+//! The configuration: `trueup.toml`, or the flags that stand in for it.
+//!
+//! Guarantees:
+//! - A [`Config`] is valid: every value is parsed and in its range. Whether paths and servers can
+//!   be reached is another question, which `trueup check` and the run itself ask.
+//! - All mistakes of a file are reported at once, each with its key, line, value and remedy. Keys
+//!   that are not known are mistakes, so a misspelt one never silently means a default.
+//! - Nothing is read from the environment; a relative path in a file is relative to that file.
+//!
+//! What the rows of the views depend on is hashed into every commit, so that a store is never
+//! continued with another meaning: see [`Config::hash`].
+
+mod error;
+mod file;
+mod kafka;
+pub mod value;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use trueup_ledger::Scale;
+use trueup_sinks::record::sha256_hex;
+
+pub use error::{ConfigError, ConfigErrors, Invalid};
+pub use value::StoreLocation;
+
+/// The commit interval where none is given.
+pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+/// How many records end an epoch sooner, where nothing is said.
+pub const COMMIT_MAX_RECORDS_DEFAULT: u64 = 200_000;
+/// The largest number of records of an epoch: it must fit memory.
+pub const COMMIT_MAX_RECORDS_MAX: u64 = 100_000_000;
+/// The largest number of worker threads.
+pub const WORKERS_MAX: usize = 1024;
+/// The name of the source that `--input` makes.
+pub const INPUT_NAME: &str = "input";
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where epochs are committed.
+    pub store: StoreLocation,
+    /// The fraction digits of amounts.
+    pub amount_scale: Scale,
+    /// The number of worker threads, 1 to [`WORKERS_MAX`].
+    pub workers: usize,
+    /// How long an epoch lasts, 10 ms to 1 h.
+    pub commit_interval: Duration,
+    /// How many records end an epoch sooner, 1 to [`COMMIT_MAX_RECORDS_MAX`].
+    pub commit_max_records: u64,
+    /// The sources, at least one, with different names.
+    pub sources: Vec<SourceConfig>,
+}
+
+/// A source of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// The name, which commits keep positions under: renaming a source makes it another one.
+    pub name: String,
+    /// Where its records are.
+    pub transport: TransportConfig,
+    /// What they are written in.
+    pub format: FormatConfig,
+    /// Whether it takes only what live sources leave of an epoch.
+    pub backfill: bool,
+}
+
+/// Where records are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransportConfig {
+    /// A local log, or a plain `.jsonl` file.
+    LocalLog {
+        /// The directory or file.
+        path: PathBuf,
+    },
+    /// A Kafka topic.
+    Kafka {
+        /// `host:port`, with commas between.
+        brokers: String,
+        /// The topic.
+        topic: String,
+        /// What librdkafka is told besides.
+        properties: Properties,
+    },
+}
+
+/// What records are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FormatConfig {
+    /// One JSON object a record.
+    #[default]
+    Json,
+}
+
+/// Properties of librdkafka, in the order of their names. They may hold passwords, so only the
+/// names are ever printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(pub Vec<(String, String)>);
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+/// The flags that stand in for a file.
+#[derive(Clone, Debug)]
+pub struct Flags {
+    /// `--store`
+    pub store: String,
+    /// `--input`
+    pub input: PathBuf,
+    /// `--workers`
+    pub workers: Option<usize>,
+    /// `--amount-scale`
+    pub amount_scale: Option<Scale>,
+    /// `--commit-interval`
+    pub commit_interval: Option<Duration>,
+    /// `--commit-max-records`
+    pub commit_max_records: Option<u64>,
+}
+
+impl Config {
+    /// Reads and parses a file.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with everything that is wrong, or that the file cannot be read.
+    pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+        let origin = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| ConfigErrors {
+            origin: origin.clone(),
+            errors: vec![ConfigError {
+                key: String::new(),
+                line: None,
+                problem: format!("it cannot be read: {error}"),
+                remedy: "name a file like trueup.example.toml with -c".to_owned(),
+            }],
+        })?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Config::parse(&text, base).map_err(|errors| ConfigErrors { origin, errors })
+    }
+
+    /// Parses the text of a file; relative paths are taken from `base`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the text.
+    pub fn parse(text: &str, base: &Path) -> Result<Config, Vec<ConfigError>> {
+        file::parse(text, base)
+    }
+
+    /// Builds the same from flags, with one source named [`INPUT_NAME`].
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] where the store is not one.
+    pub fn from_flags(flags: Flags) -> Result<Config, ConfigErrors> {
+        let store = value::store(&flags.store, Path::new("")).map_err(|invalid| ConfigErrors {
+            origin: "the command line".to_owned(),
+            errors: vec![ConfigError {
+                key: "--store".to_owned(),
+                line: None,
+                problem: invalid.problem,
+                remedy: invalid.remedy,
+            }],
+        })?;
+        Ok(Config {
+            store,
+            amount_scale: flags.amount_scale.unwrap_or_default(),
+            workers: flags.workers.unwrap_or_else(workers_default),
+            commit_interval: flags.commit_interval.unwrap_or(COMMIT_INTERVAL_DEFAULT),
+            commit_max_records: flags
+                .commit_max_records
+                .unwrap_or(COMMIT_MAX_RECORDS_DEFAULT),
+            sources: vec![SourceConfig {
+                name: INPUT_NAME.to_owned(),
+                transport: TransportConfig::LocalLog { path: flags.input },
+                format: FormatConfig::Json,
+                backfill: false,
+            }],
+        })
+    }
+
+    /// Returns the hash that commits keep, over what the meaning of rows depends on: today
+    /// `amount_scale` alone. Workers, intervals, paths, brokers and the list of sources may change
+    /// between two runs on one store without changing a row, so they are not in it.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let meaning = format!("{{\"amount_scale\":{}}}", self.amount_scale.digits());
+        sha256_hex(meaning.as_bytes())
+    }
+}
+
+/// Returns the number of cores that this process may use.
+#[must_use]
+pub fn workers_default() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(WORKERS_MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! One row, one bad configuration, with exactly the errors it must give.
+
+use super::*;
+
+/// Returns `line key: problem` of every error; the remedies are for people.
+fn errors(text: &str) -> Vec<String> {
+    let Err(errors) = Config::parse(text, Path::new("/base")) else {
+        return Vec::new();
+    };
+    let line = |error: &ConfigError| error.line.map_or("-".to_owned(), |line| line.to_string());
+    errors
+        .iter()
+        .inspect(|error| assert!(!error.remedy.is_empty()))
+        .map(|error| format!("{} {}: {}", line(error), error.key, error.problem))
+        .collect()
+}
+
+const GOOD_SOURCE: &str = "[[source]]\nname = \"a\"\ntype = \"local_log\"\npath = \"log\"\n";
+
+#[test]
+fn the_smallest_configuration_has_the_defaults() {
+    let text = format!("store = \"books\"\n{GOOD_SOURCE}");
+    let config = Config::parse(&text, Path::new("/base")).unwrap();
+    assert_eq!(config.store.path(), Path::new("/base/books"));
+    assert_eq!(config.amount_scale, Scale::DEFAULT);
+    assert_eq!(config.commit_interval, COMMIT_INTERVAL_DEFAULT);
+    assert_eq!(config.commit_max_records, COMMIT_MAX_RECORDS_DEFAULT);
+    assert_eq!(config.workers, workers_default());
+    let path = PathBuf::from("/base/log");
+    assert_eq!(
+        config.sources[0].transport,
+        TransportConfig::LocalLog { path }
+    );
+    assert!(!config.sources[0].backfill);
+}
+
+#[test]
+fn flags_build_the_same() {
+    let text =
+        "store = \"books\"\n[[source]]\nname = \"input\"\ntype = \"local_log\"\npath = \"l\"";
+    let flags = Flags {
+        store: "books".to_owned(),
+        input: PathBuf::from("l"),
+        workers: None,
+        amount_scale: None,
+        commit_interval: None,
+        commit_max_records: None,
+    };
+    let from_flags = Config::from_flags(flags).unwrap();
+    assert_eq!(Config::parse(text, Path::new("")).unwrap(), from_flags);
+}
+
+#[test]
+fn the_hash_is_of_the_meaning_only() {
+    let parse =
+        |text: &str| Config::parse(&format!("{text}\n{GOOD_SOURCE}"), Path::new("")).unwrap();
+    let plain = parse("store = \"a\"");
+    let moved =
+        parse("store = \"b\"\nworkers = 7\ncommit_interval = \"5s\"\ncommit_max_records = 9");
+    let finer = parse("store = \"a\"\namount_scale = 12");
+    assert_eq!(plain.hash(), moved.hash());
+    assert_ne!(plain.hash(), finer.hash());
+    // Stores of earlier runs hold this hash.
+    assert_eq!(
+        plain.hash(),
+        "d8350ae683df3e07996a0d4d737de9b708c8435ad16cb255127a4ee1fbed58a2"
+    );
+}
+
+#[test]
+fn the_example_is_valid_and_names_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("trueup.example.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let config = Config::parse(&text, Path::new("")).unwrap();
+    assert!(config.sources.len() >= 3);
+    for key in [
+        "store",
+        "amount_scale",
+        "workers",
+        "commit_interval",
+        "commit_max_records",
+        "name",
+        "type",
+        "path",
+        "format",
+        "backfill",
+        "brokers",
+        "topic",
+        "properties",
+    ] {
+        assert!(text.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn passwords_are_not_printed() {
+    let properties = Properties(vec![("sasl.password".to_owned(), "hunter2".to_owned())]);
+    assert_eq!(format!("{properties:?}"), "[\"sasl.password\"]");
+    let text = "store = \"s\"\n[[source]]\nname = \"k\"\ntype = \"kafka\"\nbrokers = \"b:1\"\n\
+                topic = \"t\"\nproperties = { \"group.id\" = \"hunter2\", \"x\" = [\"hunter2\"] }";
+    let found = Config::parse(text, Path::new("")).unwrap_err();
+    assert_eq!(found.len(), 2);
+    assert!(
+        found
+            .iter()
+            .all(|error| !error.to_string().contains("hunter2"))
+    );
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let text = "\
+stor = \"books\"
+amount_scale = 19
+workers = 0
+commit_interval = \"1 second\"
+commit_max_records = -5
+colour = 1
+[[source]]
+name = \"Bad Name\"
+type = \"local_log\"
+pth = \"log\"
+backfill = \"yes\"
+[[source]]
+name = \"k\"
+type = \"kafka\"
+brokers = \"kafka\"
+topic = \"a b\"
+format = \"xml\"
+properties = { \"auto.offset.reset\" = \"earliest\", \"client.id\" = \"me\", fetch.wait = 1 }
+[[source]]
+name = \"k\"
+type = \"local-log\"
+";
+    assert_eq!(
+        errors(text),
+        [
+            "1 stor: this key is not known",
+            "2 amount_scale: 19 is out of range",
+            "3 workers: 0 is out of range",
+            "4 commit_interval: \"1 second\" is no duration",
+            "5 commit_max_records: -5 is out of range",
+            "6 colour: this key is not known",
+            "7 source[0].path: it is missing",
+            "8 source[0].name: \"Bad Name\" is no name of a source",
+            "10 source[0].pth: this key is not known",
+            "11 source[0].backfill: \"yes\" is a text",
+            "15 source[1].brokers: \"kafka\" is no broker",
+            "16 source[1].topic: \"a b\" is no name of a Kafka topic",
+            "17 source[1].format: \"xml\" is not known",
+            "18 source[1].properties.auto.offset.reset: it is not yours to set",
+            "18 source[1].properties.fetch: it is a section: dots in a bare key divide it",
+            "20 source[2].name: \"k\" is the name of another source too",
+            "21 source[2].type: \"local-log\" is not known",
+            "- store: it is missing",
+        ]
+    );
+}
+
+#[test]
+fn bad_files() {
+    let with_source = |text: &str| format!("{text}\n{GOOD_SOURCE}");
+    let rows: &[(String, &[&str])] = &[
+        (
+            String::new(),
+            &["- store: it is missing", "- source: there is no source"],
+        ),
+        (
+            "store = \"s\"".to_owned(),
+            &["- source: there is no source"],
+        ),
+        (
+            "store = \"s\"\nsource = \"x\"".to_owned(),
+            &["2 source: it is a text, no list of sections"],
+        ),
+        (
+            "store = \"s\"\n[source]\nname = \"a\"".to_owned(),
+            &["2 source: it is a section, no list of sections"],
+        ),
+        (
+            with_source("store = \"s3://b\""),
+            &["1 store: \"s3://b\": object storage comes later"],
+        ),
+        (with_source("store = 5"), &["1 store: 5 is a whole number"]),
+        (
+            with_source("store = \"s\"\namount_scale = 2.0"),
+            &["2 amount_scale: 2.0 is a number with a fraction"],
+        ),
+        (
+            with_source("store = \"s\"\ncommit_interval = 1"),
+            &["2 commit_interval: 1 is a whole number"],
+        ),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(errors(text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_hides_no_other_mistake() {
+    let found = errors(&format!("store = books\nworkers = 0\n{GOOD_SOURCE}"));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("1 : this is no TOML"), "{found:?}");
+    assert_eq!(found[1], "2 workers: 0 is out of range");
+    let twice = errors(&with("store = \"a\"\nstore = \"b\""));
+    assert_eq!(twice.len(), 1, "{twice:?}");
+    assert!(twice[0].starts_with("2 : this is no TOML"), "{twice:?}");
+}
+
+fn with(text: &str) -> String {
+    format!("{text}\n{GOOD_SOURCE}")
+}
+
+#[test]
+fn remedies_suggest_what_was_meant() {
+    let text = with("stroe = \"a\"");
+    let errors = Config::parse(&text, Path::new("")).unwrap_err();
+    assert_eq!(errors[0].remedy, "did you mean `store`?");
+    let shown = ConfigErrors {
+        origin: "trueup.toml".to_owned(),
+        errors,
+    };
+    assert!(
+        shown
+            .to_string()
+            .starts_with("trueup.toml: 2 errors\n  line 1: stroe: ")
+    );
+}
