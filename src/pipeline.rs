@@ -245,7 +245,9 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     shared.done.store(true, Ordering::Release);
     workers.threads().iter().for_each(Thread::unpark);
     drop(staged_received);
-    let _ = intake.join();
+    if intake.join().is_err() {
+        shared.fail(RunError::Failed("the intake stopped by a panic, start again".to_owned()));
+    }
     workers.join();
     let mut summary = outcome?;
     if let Some(failure) = shared.take_failure() {

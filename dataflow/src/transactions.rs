@@ -18,6 +18,8 @@ mod operator;
 mod resolver;
 mod state;
 
+use std::sync::Arc;
+
 use timely::dataflow::Stream;
 use trueup_ledger::{Scale, Table};
 
@@ -36,7 +38,7 @@ pub struct Changes<'s> {
     /// Changes of sums by account, currency and date.
     pub movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
     /// Changes of sums by tenant, currency and hash range of transactions.
-    pub shards: Stream<'s, u64, Vec<((Box<str>, Box<str>, u8), Sides)>>,
+    pub shards: Stream<'s, u64, Vec<((Arc<str>, Arc<str>, u8), Sides)>>,
     /// The name of each account key that this worker uses for the first time.
     pub names: Stream<'s, u64, Vec<AccountName>>,
     /// What became of the events, by partition.

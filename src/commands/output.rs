@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
-use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table};
+use comfy_table::{Attribute, Cell, CellAlignment, Table};
 use trueup_ledger::{ColumnType, View};
 
 use crate::cli::OutputFormat;
@@ -92,37 +92,22 @@ pub(super) fn print(
 ) -> anyhow::Result<()> {
     let mut out = Output::open();
     let coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let look = Look {
-        width: io::stdout().is_terminal().then(terminal_width).flatten(),
-        coloured,
-    };
-    write(&mut out, format, columns, rows, look)
+    write(&mut out, format, columns, rows, coloured)
         .and_then(|()| out.flush())
         .context("writing to standard output")
 }
 
-/// How a table is fitted to where it is shown.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Look {
-    /// The width to fit texts to; `None` keeps every row on one line.
-    pub(super) width: Option<u16>,
-    pub(super) coloured: bool,
-}
-
-fn terminal_width() -> Option<u16> {
-    Table::new().width()
-}
-
-/// Writes rows in a format.
+/// Writes rows in a format. A row of a table is one line, however long: broken in the middle, an
+/// amount or a name is read wrongly.
 pub(super) fn write(
     out: &mut dyn Write,
     format: OutputFormat,
     columns: &[Column],
     rows: impl Iterator<Item = Vec<String>>,
-    look: Look,
+    coloured: bool,
 ) -> io::Result<()> {
     match format {
-        OutputFormat::Table => write_table(out, columns, rows, look),
+        OutputFormat::Table => write_table(out, columns, rows, coloured),
         OutputFormat::Csv => write_csv(out, columns, rows),
         OutputFormat::Json => write_json(out, columns, rows),
     }
@@ -132,19 +117,19 @@ fn write_table(
     out: &mut dyn Write,
     columns: &[Column],
     rows: impl Iterator<Item = Vec<String>>,
-    look: Look,
+    coloured: bool,
 ) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY);
     table.set_header(columns.iter().map(|column| {
         let cell = Cell::new(column.name);
-        if look.coloured {
+        if coloured {
             cell.add_attribute(Attribute::Bold)
         } else {
             cell
         }
     }));
-    if look.coloured {
+    if coloured {
         table.enforce_styling();
     } else {
         table.force_no_tty();
@@ -152,17 +137,11 @@ fn write_table(
     for row in rows {
         table.add_row(row.iter().map(|cell| Cell::new(escaped(cell))));
     }
-    if let Some(width) = look.width {
-        table
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(width);
-    }
     for (place, column) in columns.iter().enumerate() {
         if column.kind != Kind::Text
             && let Some(shown) = table.column_mut(place)
         {
             shown.set_cell_alignment(CellAlignment::Right);
-            shown.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
     writeln!(out, "{}", table.trim_fmt())
@@ -271,7 +250,7 @@ mod tests {
     fn rendered(format: OutputFormat, rows: &[[&str; 3]]) -> String {
         let mut out = Vec::new();
         let cells = rows.iter().map(|row| row.map(str::to_owned).to_vec());
-        write(&mut out, format, COLUMNS, cells, Look::default()).unwrap();
+        write(&mut out, format, COLUMNS, cells, false).unwrap();
         String::from_utf8(out).unwrap()
     }
 

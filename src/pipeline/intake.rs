@@ -50,7 +50,7 @@ pub(crate) fn open(sources: Vec<Source>, past: &Past) -> Result<Readers, RunErro
     let mut transports = Vec::new();
     let mut readers: Vec<Reader> = Vec::new();
     for mut source in sources {
-        for partition in patiently(|| source.transport.partitions(), None)? {
+        for partition in patiently(|| source.transport.partitions(), || false)? {
             readers.push(Reader {
                 id: PartitionId {
                     source: Arc::clone(&source.name),
@@ -79,18 +79,17 @@ pub(crate) fn open(sources: Vec<Source>, past: &Past) -> Result<Readers, RunErro
     Ok(Readers { transports, readers })
 }
 
-/// Repeats a call while its source is unavailable, for a while.
+/// Repeats a call while its source is unavailable, for a while, unless `give_up` says so.
 fn patiently<T>(
     mut call: impl FnMut() -> Result<T, SourceError>,
-    shared: Option<&Shared>,
+    give_up: impl Fn() -> bool,
 ) -> Result<T, SourceError> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(100);
     loop {
         match call() {
             Err(error @ SourceError::Unavailable { .. })
-                if started.elapsed() < UNAVAILABLE_MAX
-                    && !shared.is_some_and(Shared::has_failed) =>
+                if started.elapsed() < UNAVAILABLE_MAX && !give_up() =>
             {
                 tracing::warn!(%error, "trying again in {pause:?}");
                 std::thread::sleep(pause);
@@ -141,7 +140,7 @@ impl Intake {
         drop(past);
         if self.until_caught_up {
             for reader in &mut readers.readers {
-                let end = patiently(|| reader.partition.end(), Some(&self.shared));
+                let end = patiently(|| reader.partition.end(), || self.shared.has_failed());
                 reader.end = Some(self.or_fail(end)?);
             }
         }
@@ -230,7 +229,7 @@ impl Intake {
             };
             let resumed = patiently(
                 || reader.partition.resume(&from, fingerprint.as_deref()),
-                Some(&self.shared),
+                || self.shared.has_failed(),
             );
             self.or_fail(resumed)?;
         }
@@ -243,8 +242,16 @@ impl Intake {
         limit: usize,
         until: Option<&Position>,
     ) -> Result<Polled, Stopped> {
-        let polled = patiently(|| reader.partition.poll(limit, until), Some(&self.shared));
-        self.or_fail(polled)
+        let stopping = || self.stop.load(Ordering::Acquire);
+        let polled = patiently(
+            || reader.partition.poll(limit, until),
+            || self.shared.has_failed() || stopping(),
+        );
+        match polled {
+            // Whoever stops a run whose source is away wants no error for it.
+            Err(SourceError::Unavailable { .. }) if stopping() => Ok(Polled::Idle),
+            polled => self.or_fail(polled),
+        }
     }
 
     fn hand_out(

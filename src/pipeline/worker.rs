@@ -209,11 +209,15 @@ fn work_on(host: &mut Host<'_>, work: &Receiver<Work>, output: Sender<ToStage>, 
             unknown_fields: aside.unknown_fields,
         };
         // A slow store stops the worker here, and through the queues the source.
-        while let Err(SendTimeoutError::Timeout(unsent)) = output.send_timeout(piece, PATIENCE) {
-            if shared.has_failed() {
-                return;
+        while !shared.has_failed() {
+            match output.send_timeout(piece, PATIENCE) {
+                Ok(()) => return,
+                Err(SendTimeoutError::Timeout(unsent)) => piece = unsent,
+                Err(SendTimeoutError::Disconnected(_)) => {
+                    shared.fail(RunError::Failed("a stager stopped, start again".to_owned()));
+                    return;
+                }
             }
-            piece = unsent;
         }
     });
     let mut decoder = Decoder { setup, asides: &asides };

@@ -4,6 +4,8 @@
 //! In: changes of sums by tenant, currency and hash range. Out: rows of `imbalances`. Subject: the
 //! range, three digits; amount: debits − credits. State: an arrangement of one sum a key.
 
+use std::sync::Arc;
+
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;
 use trueup_ledger::transaction::sides_detail;
@@ -16,7 +18,7 @@ use crate::transactions::Tables;
 
 /// Builds the detector.
 pub(crate) fn shard_imbalance<'s>(
-    shards: VecCollection<'s, u64, (Box<str>, Box<str>, u8), Sides>,
+    shards: VecCollection<'s, u64, (Arc<str>, Arc<str>, u8), Sides>,
     scale: Scale,
 ) -> Tables<'s> {
     let sums = shards.count_total();

@@ -1,6 +1,7 @@
 //! What one worker's transactions change within an epoch, gathered before it is sent on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use trueup_ledger::table::{Table, Value, decode_row, encode_row};
@@ -17,7 +18,7 @@ use crate::sums::Sides;
 /// Sums by account, currency and date.
 pub(crate) type Movements = Vec<((AccountKey, i32), Sides)>;
 /// Sums by tenant, currency and hash range of transactions.
-pub(crate) type Shards = Vec<((Box<str>, Box<str>, u8), Sides)>;
+pub(crate) type Shards = Vec<((Arc<str>, Arc<str>, u8), Sides)>;
 
 /// Gathers rows, and the sums of the posting lines among them.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Emitter {
     imbalances: Table,
     movements: HashMap<(AccountKey, i32), Sides, KeyHasher>,
     books: Interner,
-    book_names: HashMap<AccountKey, AccountName, KeyHasher>,
+    book_names: HashMap<AccountKey, (Arc<str>, Arc<str>), KeyHasher>,
     shards: HashMap<(AccountKey, u8), Sides, KeyHasher>,
     interner: Interner,
     accepted: BTreeMap<u32, Accepted>,
@@ -125,13 +126,14 @@ impl Emitter {
             }
         }
         for name in self.books.take_fresh() {
-            self.book_names.insert(name.key(), name);
+            let shared = (Arc::from(&*name.tenant), Arc::from(&*name.currency));
+            self.book_names.insert(name.key(), shared);
         }
         let names = &self.book_names;
         let shards = self.shards.drain().filter(|(_, sides)| !sides.is_zero());
         let shards = shards.map(|((book, shard), sides)| {
-            let name = &names[&book];
-            ((name.tenant.clone(), name.currency.clone(), shard), sides)
+            let (tenant, currency) = &names[&book];
+            ((Arc::clone(tenant), Arc::clone(currency), shard), sides)
         });
         Emitted {
             tables,

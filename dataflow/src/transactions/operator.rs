@@ -7,6 +7,7 @@
 //! one after the other, although input of later ones may already wait.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
@@ -76,7 +77,7 @@ fn build<'s, 'i, S: TransactionStore + 'static>(
     let mut table_output: Builder<Table> = OutputBuilder::from(table_output);
     let mut movement_output: Builder<((AccountKey, i32), Sides)> =
         OutputBuilder::from(movement_output);
-    let mut shard_output: Builder<((Box<str>, Box<str>, u8), Sides)> =
+    let mut shard_output: Builder<((Arc<str>, Arc<str>, u8), Sides)> =
         OutputBuilder::from(shard_output);
     let mut name_output: Builder<AccountName> = OutputBuilder::from(name_output);
     let mut accepted_output: Builder<(u32, Accepted)> = OutputBuilder::from(accepted_output);

@@ -4,6 +4,8 @@
 //! currency) with their sums, and its rows. Key: tenant, currency. State: an arrangement of one
 //! sum a key.
 
+use std::sync::Arc;
+
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;
 use trueup_ledger::View;
@@ -14,11 +16,11 @@ use crate::sums::Sides;
 use crate::transactions::Tables;
 
 /// A tenant's currency and its sums.
-pub(crate) type Book = ((Box<str>, Box<str>), Sides);
+pub(crate) type Book = ((Arc<str>, Arc<str>), Sides);
 
 /// Sums by tenant and currency.
 pub(crate) fn books<'s>(
-    shards: VecCollection<'s, u64, (Box<str>, Box<str>, u8), Sides>,
+    shards: VecCollection<'s, u64, (Arc<str>, Arc<str>, u8), Sides>,
 ) -> VecCollection<'s, u64, Book, isize> {
     shards
         .map(|(tenant, currency, _shard)| (tenant, currency))
