@@ -81,6 +81,8 @@ pub enum TransportConfig {
         brokers: String,
         /// The topic.
         topic: String,
+        /// Whether a first run may begin behind records that retention has removed.
+        from_oldest: bool,
         /// What librdkafka is told besides.
         properties: Properties,
     },

@@ -16,9 +16,11 @@ pub(super) fn transport(source: &SourceConfig) -> anyhow::Result<Box<dyn Transpo
         TransportConfig::Kafka {
             brokers,
             topic,
+            from_oldest,
             properties,
         } => {
             let mut config = KafkaConfig::new(brokers, topic);
+            config.allow_missing_beginning = *from_oldest;
             config.properties.extend(properties.0.iter().cloned());
             Ok(Box::new(Kafka::new(config)?))
         }

@@ -31,6 +31,7 @@ const KAFKA_KEYS: &[&str] = &[
     "type",
     "brokers",
     "topic",
+    "start",
     "properties",
     "format",
     "backfill",
@@ -41,6 +42,7 @@ const ANY_SOURCE_KEYS: &[&str] = &[
     "path",
     "brokers",
     "topic",
+    "start",
     "properties",
     "format",
     "backfill",
@@ -393,7 +395,7 @@ pub(super) struct Found<'a> {
     span: Range<usize>,
 }
 
-fn one_of(text: &str, known: &[&str]) -> Result<String, Invalid> {
+pub(super) fn one_of(text: &str, known: &[&str]) -> Result<String, Invalid> {
     if known.contains(&text) {
         return Ok(text.to_owned());
     }

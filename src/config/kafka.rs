@@ -3,7 +3,7 @@
 use toml::de::DeValue;
 
 use super::error::Invalid;
-use super::file::{Reading, Section, kind};
+use super::file::{Reading, Section, kind, one_of};
 use super::{Properties, TransportConfig, value};
 
 /// Reads brokers, topic and properties.
@@ -15,10 +15,14 @@ pub(super) fn transport(
     let brokers = brokers.and_then(|at| reading.parsed(section, at, value::brokers));
     let topic = reading.required(section, "topic", "the name of the topic");
     let topic = topic.and_then(|at| reading.parsed(section, at, value::topic));
+    let start = reading.optional(section, "start");
+    let start =
+        start.map(|at| reading.parsed(section, at, |text| one_of(text, &["beginning", "oldest"])));
     let properties = properties(reading, section);
     Some(TransportConfig::Kafka {
         brokers: brokers?,
         topic: topic?,
+        from_oldest: start.is_some_and(|start| start.as_deref() == Some("oldest")),
         properties,
     })
 }

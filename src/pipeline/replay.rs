@@ -78,7 +78,9 @@ impl Expected {
     pub(crate) fn of(commit: &CommitRecord) -> Expected {
         let inputs = commit.inputs.iter();
         Expected {
-            counts: inputs.map(|input| (input.partition_id(), input.counts)).collect(),
+            counts: inputs
+                .map(|input| (input.partition_id(), input.counts))
+                .collect(),
             views: commit.views.clone(),
         }
     }
