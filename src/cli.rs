@@ -118,12 +118,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
     /// The file to write, or - for standard output
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "-",
-        conflicts_with = "into"
-    )]
+    #[arg(long, value_name = "FILE", default_value = "-", conflicts_with = "into")]
     pub out: PathBuf,
     /// The local log to append to instead
     #[arg(long, value_name = "LOG")]
@@ -160,12 +155,7 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where to commit: a directory or a file:// URL, in place of a file
-    #[arg(
-        long,
-        value_name = "DIR",
-        required_unless_present = "config",
-        conflicts_with = "config"
-    )]
+    #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
     pub store: Option<String>,
     /// What to read: a local log or a .jsonl file, in place of a file
     #[arg(
@@ -343,10 +333,7 @@ fn partitions(text: &str) -> Result<usize, String> {
 }
 
 fn bounded(text: &str, max: usize) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| (1..=max).contains(number));
+    let number = text.parse().ok().filter(|number| (1..=max).contains(number));
     number.ok_or_else(|| format!("write a whole number, 1 to {max}"))
 }
 
@@ -360,10 +347,7 @@ mod tests {
         let command = Cli::command();
         command.clone().debug_assert();
         for sub in command.get_subcommands() {
-            let help = sub
-                .get_after_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("EXAMPLE"), "{}", sub.get_name());
         }
     }
@@ -372,9 +356,7 @@ mod tests {
     fn flags_and_a_file_exclude_each_other() {
         let parse = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
         assert!(parse("trueup run -c t.toml"));
-        assert!(parse(
-            "trueup run --store s --input i --commit-interval 250ms"
-        ));
+        assert!(parse("trueup run --store s --input i --commit-interval 250ms"));
         assert!(!parse("trueup run --store s"));
         assert!(!parse("trueup run"));
         assert!(!parse("trueup run -c t.toml --store s"));

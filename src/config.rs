@@ -103,9 +103,7 @@ pub struct Properties(pub Vec<(String, String)>);
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.0.iter().map(|(name, _)| name))
-            .finish()
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -173,9 +171,7 @@ impl Config {
             amount_scale: flags.amount_scale.unwrap_or_default(),
             workers: flags.workers.unwrap_or_else(workers_default),
             commit_interval: flags.commit_interval.unwrap_or(COMMIT_INTERVAL_DEFAULT),
-            commit_max_records: flags
-                .commit_max_records
-                .unwrap_or(COMMIT_MAX_RECORDS_DEFAULT),
+            commit_max_records: flags.commit_max_records.unwrap_or(COMMIT_MAX_RECORDS_DEFAULT),
             sources: vec![SourceConfig {
                 name: INPUT_NAME.to_owned(),
                 transport: TransportConfig::LocalLog { path: flags.input },
@@ -198,9 +194,7 @@ impl Config {
 /// Returns the number of cores that this process may use.
 #[must_use]
 pub fn workers_default() -> usize {
-    std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(WORKERS_MAX)
+    std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX)
 }
 
 #[cfg(test)]

@@ -161,13 +161,8 @@ impl std::error::Error for OutputClosed {}
 /// Says whether an error is that the reader of the standard output went away.
 #[must_use]
 pub fn is_output_closed(error: &(dyn std::error::Error + 'static)) -> bool {
-    let inner = error
-        .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref);
-    error.is::<OutputClosed>()
-        || inner
-            .and_then(|e| e.downcast_ref::<OutputClosed>())
-            .is_some()
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<OutputClosed>() || inner.and_then(|e| e.downcast_ref::<OutputClosed>()).is_some()
 }
 
 /// Returns the whole chain of an error as one text, each cause once.
@@ -196,10 +191,7 @@ mod tests {
         let (wanted, head) = (Epoch(9), Epoch(3));
         let error = anyhow::Error::new(SinkError::NotCommitted { wanted, head }).context("reading");
         assert_eq!(Exit::of(&error), Exit::Usage);
-        assert_eq!(
-            describe(&error),
-            "reading: epoch 9 is not committed; the last one is 3"
-        );
+        assert_eq!(describe(&error), "reading: epoch 9 is not committed; the last one is 3");
         let fenced = anyhow::Error::new(RunError::Fenced("epoch 4".to_owned()));
         assert_eq!(Exit::of(&fenced.context("running")), Exit::Fenced);
         assert_eq!(Exit::of(&anyhow::anyhow!("what is this")), Exit::Failed);
@@ -213,9 +205,6 @@ mod tests {
         let error = closed.context("writing").unwrap_err();
         assert_eq!(Exit::of(&error), Exit::Done);
         let other: io::Result<()> = Err(io::ErrorKind::BrokenPipe.into());
-        assert_eq!(
-            Exit::of(&other.context("a socket").unwrap_err()),
-            Exit::Failed
-        );
+        assert_eq!(Exit::of(&other.context("a socket").unwrap_err()), Exit::Failed);
     }
 }

@@ -135,11 +135,7 @@ impl Generator {
         }
         let poison = Poison::ALL[self.planner.draw.index(Poison::ALL.len())];
         // The giant has its own schedule; the most common accident stands in for it.
-        Some(if poison == Poison::TooLarge {
-            Poison::Truncated
-        } else {
-            poison
-        })
+        Some(if poison == Poison::TooLarge { Poison::Truncated } else { poison })
     }
 
     fn write_poison(&mut self, poison: Poison, out: &mut Vec<u8>) -> RecordKind {

@@ -135,10 +135,7 @@ struct SharedState {
 
 impl Shared {
     fn new() -> Shared {
-        let state = SharedState {
-            committed: Epoch(0),
-            failure: None,
-        };
+        let state = SharedState { committed: Epoch(0), failure: None };
         Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -166,18 +163,11 @@ impl Shared {
     }
 
     fn take_failure(&self) -> Option<RunError> {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .failure
-            .take()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
     }
 
     fn committed_through(&self, epoch: Epoch) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .committed = epoch;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).committed = epoch;
         self.changed.notify_all();
     }
 
@@ -186,10 +176,7 @@ impl Shared {
     pub(crate) fn wait_for_room(&self, epoch: Epoch) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.has_failed() && state.committed.0 + EPOCHS_IN_FLIGHT < epoch.0 {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         !self.has_failed()
     }
@@ -259,9 +246,7 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     workers.threads().iter().for_each(Thread::unpark);
     drop(staged_received);
     if intake.join().is_err() {
-        shared.fail(RunError::Failed(
-            "the intake stopped by a panic, start again".to_owned(),
-        ));
+        shared.fail(RunError::Failed("the intake stopped by a panic, start again".to_owned()));
     }
     workers.join();
     let mut summary = outcome?;

@@ -65,13 +65,8 @@ impl Engine {
         host.worker.dataflow::<u64, _, _>(|scope| {
             let (mut events, event_stream) = scope.new_input::<EventRecord>();
             let (mut sequences, sequence_stream) = scope.new_input::<SequenceRecord>();
-            let Changes {
-                tables,
-                movements,
-                shards,
-                names,
-                accepted,
-            } = transactions.build(event_stream);
+            let Changes { tables, movements, shards, names, accepted } =
+                transactions.build(event_stream);
             let directory = SharedDirectory::default();
             let names = record_names(names, directory.clone());
             let shards = with_epochs(shards).as_collection();
@@ -90,12 +85,7 @@ impl Engine {
             publish(all, accepted, index, first_epoch, hand_over);
             events.advance_to(first_epoch.0);
             sequences.advance_to(first_epoch.0);
-            Engine {
-                events,
-                sequences,
-                seen: BTreeMap::new(),
-                scratch: Vec::new(),
-            }
+            Engine { events, sequences, seen: BTreeMap::new(), scratch: Vec::new() }
         })
     }
 
@@ -110,11 +100,7 @@ impl Engine {
         if let Some(sequence) = event.source.sequence {
             let tenant: &str = &event.tenant;
             let service: &str = &event.source.service;
-            if !self
-                .seen
-                .get(tenant)
-                .is_some_and(|services| services.contains_key(service))
-            {
+            if !self.seen.get(tenant).is_some_and(|services| services.contains_key(service)) {
                 let services = self.seen.entry(tenant.into()).or_default();
                 services.insert(service.into(), RangeSet::default());
             }
@@ -123,8 +109,7 @@ impl Engine {
                 seen.insert(sequence, sequence);
             }
         }
-        self.events
-            .send(EventRecord::new(event, origin, &mut self.scratch));
+        self.events.send(EventRecord::new(event, origin, &mut self.scratch));
     }
 
     /// Ends the open epoch and opens the next. All workers must close the same epochs.
@@ -132,11 +117,7 @@ impl Engine {
         for (tenant, services) in std::mem::take(&mut self.seen) {
             for (service, seen) in services {
                 let ranges = seen.into_ranges();
-                self.sequences.send(SequenceRecord {
-                    tenant: tenant.clone(),
-                    service,
-                    ranges,
-                });
+                self.sequences.send(SequenceRecord { tenant: tenant.clone(), service, ranges });
             }
         }
         let next = self.epoch().0 + 1;

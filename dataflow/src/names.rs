@@ -44,8 +44,7 @@ impl Interner {
     pub fn account(&mut self, tenant: &str, account: &str, currency: &str) -> AccountKey {
         self.scratch.clear();
         for name in [tenant, account, currency] {
-            self.scratch
-                .extend_from_slice(&(name.len() as u64).to_le_bytes());
+            self.scratch.extend_from_slice(&(name.len() as u64).to_le_bytes());
             self.scratch.extend_from_slice(name.as_bytes());
         }
         if let Some(key) = self.keys.get(self.scratch.as_slice()) {

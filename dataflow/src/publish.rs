@@ -89,29 +89,27 @@ pub(crate) fn publish<'s>(
     let mut next = first_epoch.0;
     let tables = tables.map(Piece::Table);
     let accepted = accepted.map(|(partition, count)| Piece::Accepted(partition, count));
-    tables
-        .concat(accepted)
-        .sink(Pipeline, "Publish", move |(input, frontier)| {
-            input.for_each(|capability, pieces| {
-                let partial = partial.entry(*capability.time()).or_default();
-                pieces.drain(..).for_each(|piece| partial.add(piece));
-            });
-            // Closing an epoch advances the frontier past it, so an empty frontier completes nothing
-            // that has not been seen complete before: the epoch that was open has no end.
-            let Some(through) = frontier.frontier().first().copied() else {
-                return;
-            };
-            while next < through {
-                let Partial { tables, accepted } = partial.remove(&next).unwrap_or_default();
-                hand_over(EpochOutput {
-                    epoch: Epoch(next),
-                    worker,
-                    tables: consolidated(tables),
-                    accepted: accepted.into_iter().collect(),
-                });
-                next += 1;
-            }
+    tables.concat(accepted).sink(Pipeline, "Publish", move |(input, frontier)| {
+        input.for_each(|capability, pieces| {
+            let partial = partial.entry(*capability.time()).or_default();
+            pieces.drain(..).for_each(|piece| partial.add(piece));
         });
+        // Closing an epoch advances the frontier past it, so an empty frontier completes nothing
+        // that has not been seen complete before: the epoch that was open has no end.
+        let Some(through) = frontier.frontier().first().copied() else {
+            return;
+        };
+        while next < through {
+            let Partial { tables, accepted } = partial.remove(&next).unwrap_or_default();
+            hand_over(EpochOutput {
+                epoch: Epoch(next),
+                worker,
+                tables: consolidated(tables),
+                accepted: accepted.into_iter().collect(),
+            });
+            next += 1;
+        }
+    });
 }
 
 /// Takes out rows that are inserted and retracted in the same epoch, as when a transaction is
@@ -133,11 +131,7 @@ struct Both {
 
 impl Both {
     fn count(&mut self, diff: i8) -> &mut u32 {
-        if diff > 0 {
-            &mut self.inserted
-        } else {
-            &mut self.retracted
-        }
+        if diff > 0 { &mut self.inserted } else { &mut self.retracted }
     }
 }
 
@@ -175,10 +169,7 @@ fn without_cancelled(tables: Vec<Table>) -> Vec<Table> {
     counts.retain(|_, both| both.inserted > 0);
     for both in counts.values_mut() {
         let pairs = both.inserted.min(both.retracted);
-        *both = Both {
-            inserted: pairs,
-            retracted: pairs,
-        };
+        *both = Both { inserted: pairs, retracted: pairs };
     }
     let mut kept = Table::new(tables[0].view());
     for_each_row(
@@ -201,12 +192,7 @@ fn for_each_row(
     let mut canonical = Vec::new();
     for table in tables {
         let mut values = Vec::with_capacity(table.columns().len());
-        for (row, diff) in table
-            .diffs()
-            .iter()
-            .enumerate()
-            .filter(|(_, diff)| wanted(**diff))
-        {
+        for (row, diff) in table.diffs().iter().enumerate().filter(|(_, diff)| wanted(**diff)) {
             table.read(row, &mut values);
             canonical.clear();
             encode_row(&values, &mut canonical);

@@ -30,11 +30,7 @@ impl EventRecord {
     pub fn new(event: &Event<'_>, origin: Origin, scratch: &mut Vec<u8>) -> EventRecord {
         scratch.clear();
         event.encode(scratch);
-        EventRecord {
-            key: event.transaction(),
-            origin,
-            canonical: scratch.as_slice().into(),
-        }
+        EventRecord { key: event.transaction(), origin, canonical: scratch.as_slice().into() }
     }
 }
 

@@ -30,11 +30,7 @@ impl Sides {
             Side::Debit => (units, 0),
             Side::Credit => (0, units),
         };
-        Sides {
-            debits,
-            credits,
-            lines: i64::from(diff),
-        }
+        Sides { debits, credits, lines: i64::from(diff) }
     }
 
     /// Returns debits − credits.
@@ -65,11 +61,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "leaves 128 bits")]
     fn sums_never_wrap() {
-        let mut sum = Sides {
-            debits: i128::MAX,
-            credits: 0,
-            lines: 1,
-        };
+        let mut sum = Sides { debits: i128::MAX, credits: 0, lines: 1 };
         sum.plus_equals(&Sides::of_line(Side::Debit, 1, 1));
     }
 

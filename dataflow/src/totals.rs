@@ -79,10 +79,7 @@ where
             input.for_each(|capability, changes| {
                 let epoch = *capability.time();
                 let entry = waiting.entry(epoch);
-                entry
-                    .or_insert_with(|| (capability.retain(0), Vec::new()))
-                    .1
-                    .append(changes);
+                entry.or_insert_with(|| (capability.retain(0), Vec::new())).1.append(changes);
             });
             while let Some(first) = waiting.first_entry() {
                 if frontier.less_equal(first.key()) || names_frontier.less_equal(first.key()) {

@@ -122,10 +122,7 @@ impl Amount {
     /// Returns the amount as a plain decimal without exponent or trailing zeros.
     #[must_use]
     pub fn display(self, scale: Scale) -> AmountText {
-        AmountText {
-            amount: self,
-            scale,
-        }
+        AmountText { amount: self, scale }
     }
 
     /// Returns the amount as a [`Decimal`], or `None` where 96 bits cannot hold it.
@@ -211,36 +208,21 @@ mod tests {
             ("٣", Err(AmountError::Grammar)),
         ];
         for (text, expected) in rows {
-            assert_eq!(
-                Amount::parse(text, nine).map(|a| a.0),
-                *expected,
-                "{text:?}"
-            );
+            assert_eq!(Amount::parse(text, nine).map(|a| a.0), *expected, "{text:?}");
         }
     }
 
     #[test]
     fn forty_digits_are_out_of_range_not_wrapped() {
         let text = "9".repeat(200);
-        assert_eq!(
-            Amount::parse(&text, Scale::DEFAULT),
-            Err(AmountError::Range)
-        );
+        assert_eq!(Amount::parse(&text, Scale::DEFAULT), Err(AmountError::Range));
         let padded = format!("{}1", "0".repeat(200));
-        assert_eq!(
-            Amount::parse(&padded, Scale::DEFAULT),
-            Ok(Amount(1_000_000_000))
-        );
+        assert_eq!(Amount::parse(&padded, Scale::DEFAULT), Ok(Amount(1_000_000_000)));
     }
 
     #[test]
     fn printing() {
-        let rows = [
-            (0, "0"),
-            (-1, "-0.000000001"),
-            (1_500_000_000, "1.5"),
-            (10_000_000_000, "10"),
-        ];
+        let rows = [(0, "0"), (-1, "-0.000000001"), (1_500_000_000, "1.5"), (10_000_000_000, "10")];
         for (units, text) in rows {
             assert_eq!(Amount(units).display(Scale::DEFAULT).to_string(), text);
         }

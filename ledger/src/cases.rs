@@ -131,36 +131,18 @@ mod tests {
     fn what_is_true_passes_and_what_is_not_fails() {
         assert_eq!(outcome(ONE), Ok(()));
         let rows = [
-            (
-                "expect balances(account, balance)\n cash|100\n sales|-100",
-                true,
-            ),
+            ("expect balances(account, balance)\n cash|100\n sales|-100", true),
             ("expect balances(account, balance)\n cash|100", false),
-            (
-                "expect balances(account, balance)\n cash|100\n sales|-100\n x|1",
-                false,
-            ),
-            (
-                "expect balances(account, balance)\n cash|100\n cash|100",
-                false,
-            ),
+            ("expect balances(account, balance)\n cash|100\n sales|-100\n x|1", false),
+            ("expect balances(account, balance)\n cash|100\n cash|100", false),
             ("expect balances(account, balance)\n *|100\n *|-100", true),
-            (
-                "expect balances(account, balance) account=cash\n cash|100",
-                true,
-            ),
+            ("expect balances(account, balance) account=cash\n cash|100", true),
             ("expect-some balances(account, balance)\n cash|100", true),
             ("expect-some balances(account, balance)\n cash|99", false),
             ("expect-none balances account=x", true),
             ("expect-none balances account=cash", false),
-            (
-                "expect daily_movements(account, effective_date)\n cash|2026-01-05\n sales|*",
-                true,
-            ),
-            (
-                "expect postings(effective_at) account=cash\n 2026-01-05T00:00:00Z",
-                true,
-            ),
+            ("expect daily_movements(account, effective_date)\n cash|2026-01-05\n sales|*", true),
+            ("expect postings(effective_at) account=cash\n 2026-01-05T00:00:00Z", true),
             ("expect imbalances", true),
         ];
         for (expectation, holds) in rows {
@@ -173,25 +155,13 @@ mod tests {
     fn mistakes_are_named_with_their_line() {
         let rows = [
             ("post t1 e1", "line 1: an event before any `case`"),
-            (
-                "case a\npost t1",
-                "line 2: an event needs a transaction and an event id",
-            ),
-            (
-                "case a\npost t1 e1 cash:1",
-                "line 2: \"cash:1\" is no ACCOUNT:AMOUNT:CURRENCY",
-            ),
+            ("case a\npost t1", "line 2: an event needs a transaction and an event id"),
+            ("case a\npost t1 e1 cash:1", "line 2: \"cash:1\" is no ACCOUNT:AMOUNT:CURRENCY"),
             ("case a\npost t1 e1 x=1", "line 2: unknown option \"x\""),
             ("case a\npost t1 e1 cash:1:eur", "line 2: bad_currency: "),
             ("case a\nexpect nothing", "line 2: no view \"nothing\""),
-            (
-                "case a\nexpect balances(debits)",
-                "line 2: balances has no column \"debits\"",
-            ),
-            (
-                "case a\nexpect trial_balance\n a | b",
-                "line 3: 2 values for 5 columns",
-            ),
+            ("case a\nexpect balances(debits)", "line 2: balances has no column \"debits\""),
+            ("case a\nexpect trial_balance\n a | b", "line 3: 2 values for 5 columns"),
             ("case a\na | b", "line 2: a row without `expect`"),
             ("case a\nwhat", "line 2: \"what\" begins no line"),
         ];

@@ -155,10 +155,7 @@ fn kind_of(code: u8) -> Result<Kind, CodecError> {
 
 /// Appends the side and amount of a line: the side in the lowest bit, the amount above it.
 pub fn put_side_and_amount(out: &mut Vec<u8>, side: Side, amount: Amount) {
-    put_varint(
-        out,
-        (amount.0.unsigned_abs() << 1) | u128::from(side == Side::Credit),
-    );
+    put_varint(out, (amount.0.unsigned_abs() << 1) | u128::from(side == Side::Credit));
 }
 
 /// Reads what [`put_side_and_amount`] wrote.
@@ -167,15 +164,8 @@ pub fn put_side_and_amount(out: &mut Vec<u8>, side: Side, amount: Amount) {
 /// As [`Reader::varint`].
 pub fn read_side_and_amount(reader: &mut Reader<'_>) -> Result<(Side, Amount), CodecError> {
     let both = reader.varint()?;
-    let side = if both & 1 == 1 {
-        Side::Credit
-    } else {
-        Side::Debit
-    };
-    Ok((
-        side,
-        Amount(i128::try_from(both >> 1).map_err(|_| CodecError)?),
-    ))
+    let side = if both & 1 == 1 { Side::Credit } else { Side::Debit };
+    Ok((side, Amount(i128::try_from(both >> 1).map_err(|_| CodecError)?)))
 }
 
 impl<'a> Event<'a> {
@@ -186,12 +176,7 @@ impl<'a> Event<'a> {
         put_timestamp(out, self.effective_at);
         put_varint(out, u128::from(self.revision));
         put_varint(out, u128::from(self.source.sequence.unwrap_or(0)));
-        for text in [
-            &self.tenant,
-            &self.transaction_id,
-            &self.event_id,
-            &self.leg,
-        ] {
+        for text in [&self.tenant, &self.transaction_id, &self.event_id, &self.leg] {
             put_text(out, text);
         }
         put_text(out, &self.source.service);
@@ -228,12 +213,7 @@ impl<'a> Event<'a> {
             let (side, amount) = read_side_and_amount(&mut reader)?;
             let account = Cow::Borrowed(reader.text()?);
             let currency = Cow::Borrowed(reader.text()?);
-            postings.push(Posting {
-                account,
-                side,
-                amount,
-                currency,
-            });
+            postings.push(Posting { account, side, amount, currency });
         }
         if !reader.is_empty() {
             return Err(CodecError);
@@ -271,10 +251,7 @@ mod tests {
             revision: 1,
             effective_at: Timestamp::from_parts(-1, 999_999_999).unwrap(),
             recorded_at: Timestamp::from_parts(7, 0).unwrap(),
-            source: Source {
-                service: "billing".into(),
-                sequence,
-            },
+            source: Source { service: "billing".into(), sequence },
             target: Some("other".into()),
             postings: vec![Posting {
                 account: text.into(),

@@ -145,10 +145,7 @@ impl<'a> PostingDraft<'a> {
     fn admit(self, line: usize, scale: Scale) -> Result<Posting<'a>, Rejection> {
         let field = |name: &str| format!("postings[{line}].{name}");
         let missing = |name: &str| {
-            Rejection::new(
-                Reason::MissingField,
-                format!("`{}` is missing", field(name)),
-            )
+            Rejection::new(Reason::MissingField, format!("`{}` is missing", field(name)))
         };
         let account = self.account.ok_or_else(|| missing("account"))?;
         let side = self.side.ok_or_else(|| missing("side"))?;
@@ -173,11 +170,7 @@ impl<'a> PostingDraft<'a> {
             }
         };
         if !is_currency(&currency) {
-            let detail = format!(
-                "`{}` {} is no currency",
-                field("currency"),
-                excerpt(&currency)
-            );
+            let detail = format!("`{}` {} is no currency", field("currency"), excerpt(&currency));
             return Err(Rejection::new(Reason::BadCurrency, detail));
         }
         let amount = Amount::parse(&amount, scale).map_err(|error| {
@@ -186,17 +179,9 @@ impl<'a> PostingDraft<'a> {
                 AmountError::Precision(_) => Reason::AmountPrecision,
                 AmountError::Range => Reason::AmountRange,
             };
-            Rejection::new(
-                reason,
-                format!("`{}` {}: {error}", field("amount"), excerpt(&amount)),
-            )
+            Rejection::new(reason, format!("`{}` {}: {error}", field("amount"), excerpt(&amount)))
         })?;
-        Ok(Posting {
-            account,
-            side,
-            amount,
-            currency,
-        })
+        Ok(Posting { account, side, amount, currency })
     }
 }
 
@@ -227,10 +212,7 @@ impl<'a> EventDraft<'a> {
         let recorded_at = timestamp(self.recorded_at, "recorded_at")?;
         let source = required(self.source, "source")?;
         let service = identifier(source.service, "source.service", IDENTIFIER_CHARS_MAX)?;
-        if source
-            .sequence
-            .is_some_and(|n| n == 0 || i64::try_from(n).is_err())
-        {
+        if source.sequence.is_some_and(|n| n == 0 || i64::try_from(n).is_err()) {
             let detail = "`source.sequence` must be 1 or more and fit 63 bits";
             return Err(Rejection::new(Reason::BadSequence, detail));
         }
@@ -249,10 +231,7 @@ impl<'a> EventDraft<'a> {
             revision,
             effective_at,
             recorded_at,
-            source: Source {
-                service,
-                sequence: source.sequence,
-            },
+            source: Source { service, sequence: source.sequence },
             target,
             postings,
         })
@@ -260,23 +239,12 @@ impl<'a> EventDraft<'a> {
 }
 
 fn admit_revision(kind: Kind, revision: u64) -> Result<u64, Rejection> {
-    let fits = if kind.is_opening() {
-        revision == 1
-    } else {
-        revision >= 2
-    };
+    let fits = if kind.is_opening() { revision == 1 } else { revision >= 2 };
     if fits && i64::try_from(revision).is_ok() {
         return Ok(revision);
     }
-    let wanted = if kind.is_opening() {
-        "1"
-    } else {
-        "2 or more, in 63 bits"
-    };
-    let detail = format!(
-        "`revision` of `{}` must be {wanted}, not {revision}",
-        kind.name()
-    );
+    let wanted = if kind.is_opening() { "1" } else { "2 or more, in 63 bits" };
+    let detail = format!("`revision` of `{}` must be {wanted}, not {revision}", kind.name());
     Err(Rejection::new(Reason::BadRevision, detail))
 }
 
@@ -290,21 +258,14 @@ fn admit_postings<'a>(
         // Only a reversal may leave its lines to be derived.
         (None, Kind::Reverse) => Vec::new(),
         (None, _) => {
-            return Err(Rejection::new(
-                Reason::MissingField,
-                "`postings` is missing",
-            ));
+            return Err(Rejection::new(Reason::MissingField, "`postings` is missing"));
         }
     };
     if drafts.is_empty() && kind == Kind::Refund {
         let detail = "a refund always carries postings, `postings` is empty";
         return Err(Rejection::new(Reason::MissingPostings, detail));
     }
-    drafts
-        .into_iter()
-        .enumerate()
-        .map(|(line, draft)| draft.admit(line, scale))
-        .collect()
+    drafts.into_iter().enumerate().map(|(line, draft)| draft.admit(line, scale)).collect()
 }
 
 #[cfg(test)]

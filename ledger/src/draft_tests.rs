@@ -11,10 +11,7 @@ fn good() -> EventDraft<'static> {
         transaction_id: Some("t1".into()),
         effective_at: Some("2026-01-02T03:04:05Z".into()),
         recorded_at: Some("2026-01-02T03:04:06Z".into()),
-        source: Some(SourceDraft {
-            service: Some("billing".into()),
-            sequence: Some(1),
-        }),
+        source: Some(SourceDraft { service: Some("billing".into()), sequence: Some(1) }),
         postings: Some(vec![posting("1.50")]),
         ..EventDraft::default()
     }
@@ -32,10 +29,7 @@ fn posting(amount: &'static str) -> PostingDraft<'static> {
 fn reason(change: impl FnOnce(&mut EventDraft<'static>)) -> Option<Reason> {
     let mut draft = good();
     change(&mut draft);
-    draft
-        .admit(Scale::DEFAULT)
-        .err()
-        .map(|rejection| rejection.reason)
+    draft.admit(Scale::DEFAULT).err().map(|rejection| rejection.reason)
 }
 
 fn posting_reason(change: impl FnOnce(&mut PostingDraft<'static>)) -> Option<Reason> {
@@ -58,24 +52,12 @@ fn fields_of_the_record() {
     assert_eq!(reason(|d| d.v = None), Some(MissingField));
     assert_eq!(reason(|d| d.v = Some(2)), Some(UnsupportedVersion));
     assert_eq!(reason(|d| d.event_id = None), Some(MissingField));
-    assert_eq!(
-        reason(|d| d.event_id = Some("".into())),
-        Some(BadIdentifier)
-    );
+    assert_eq!(reason(|d| d.event_id = Some("".into())), Some(BadIdentifier));
     assert_eq!(reason(|d| d.event_id = Some("é".repeat(128).into())), None);
-    assert_eq!(
-        reason(|d| d.event_id = Some("é".repeat(129).into())),
-        Some(BadIdentifier)
-    );
+    assert_eq!(reason(|d| d.event_id = Some("é".repeat(129).into())), Some(BadIdentifier));
     assert_eq!(reason(|d| d.tenant = Some("x".repeat(64).into())), None);
-    assert_eq!(
-        reason(|d| d.tenant = Some("x".repeat(65).into())),
-        Some(BadIdentifier)
-    );
-    assert_eq!(
-        reason(|d| d.kind = Some("hold".into())),
-        Some(UnsupportedKind)
-    );
+    assert_eq!(reason(|d| d.tenant = Some("x".repeat(65).into())), Some(BadIdentifier));
+    assert_eq!(reason(|d| d.kind = Some("hold".into())), Some(UnsupportedKind));
     assert_eq!(reason(|d| d.kind = Some("POST".into())), Some(UnknownKind));
     assert_eq!(reason(|d| d.transaction_id = None), Some(MissingField));
     assert_eq!(reason(|d| d.revision = Some(2)), Some(BadRevision));
@@ -85,18 +67,10 @@ fn fields_of_the_record() {
     );
     assert_eq!(reason(|d| d.recorded_at = None), Some(MissingField));
     assert_eq!(reason(|d| d.source = None), Some(MissingField));
-    assert_eq!(
-        reason(|d| d.source = Some(SourceDraft::default())),
-        Some(MissingField)
-    );
+    assert_eq!(reason(|d| d.source = Some(SourceDraft::default())), Some(MissingField));
     assert_eq!(reason(|d| d.postings = None), Some(MissingField));
     let sequence = |n| {
-        reason(|d| {
-            d.source = Some(SourceDraft {
-                service: Some("s".into()),
-                sequence: Some(n),
-            })
-        })
+        reason(|d| d.source = Some(SourceDraft { service: Some("s".into()), sequence: Some(n) }))
     };
     assert_eq!(sequence(0), Some(BadSequence));
     assert_eq!(sequence(u64::MAX), Some(BadSequence));
@@ -143,42 +117,15 @@ fn fields_by_kind() {
 fn fields_of_a_posting() {
     use Reason::*;
     assert_eq!(posting_reason(|p| p.account = None), Some(MissingField));
-    assert_eq!(
-        posting_reason(|p| p.account = Some("".into())),
-        Some(BadAccount)
-    );
-    assert_eq!(
-        posting_reason(|p| p.account = Some("a\tb".into())),
-        Some(BadAccount)
-    );
-    assert_eq!(
-        posting_reason(|p| p.account = Some("a\u{85}b".into())),
-        Some(BadAccount)
-    );
-    assert_eq!(
-        posting_reason(|p| p.account = Some("x".repeat(256).into())),
-        None
-    );
-    assert_eq!(
-        posting_reason(|p| p.account = Some("x".repeat(257).into())),
-        Some(BadAccount)
-    );
-    assert_eq!(
-        posting_reason(|p| p.side = Some("Debit".into())),
-        Some(BadSide)
-    );
-    assert_eq!(
-        posting_reason(|p| p.amount = Some("1e3".into())),
-        Some(BadAmount)
-    );
-    assert_eq!(
-        posting_reason(|p| p.amount = Some("0.0000000001".into())),
-        Some(AmountPrecision)
-    );
-    assert_eq!(
-        posting_reason(|p| p.amount = Some("9".repeat(40).into())),
-        Some(AmountRange)
-    );
+    assert_eq!(posting_reason(|p| p.account = Some("".into())), Some(BadAccount));
+    assert_eq!(posting_reason(|p| p.account = Some("a\tb".into())), Some(BadAccount));
+    assert_eq!(posting_reason(|p| p.account = Some("a\u{85}b".into())), Some(BadAccount));
+    assert_eq!(posting_reason(|p| p.account = Some("x".repeat(256).into())), None);
+    assert_eq!(posting_reason(|p| p.account = Some("x".repeat(257).into())), Some(BadAccount));
+    assert_eq!(posting_reason(|p| p.side = Some("Debit".into())), Some(BadSide));
+    assert_eq!(posting_reason(|p| p.amount = Some("1e3".into())), Some(BadAmount));
+    assert_eq!(posting_reason(|p| p.amount = Some("0.0000000001".into())), Some(AmountPrecision));
+    assert_eq!(posting_reason(|p| p.amount = Some("9".repeat(40).into())), Some(AmountRange));
     for (code, expected) in [
         ("EUR", None),
         ("X-MILES.v", Some(BadCurrency)),
@@ -189,10 +136,6 @@ fn fields_of_a_posting() {
         ("ABCDEFGHIJKLMNOPQRSTUVWX", None),
         ("ABCDEFGHIJKLMNOPQRSTUVWXY", Some(BadCurrency)),
     ] {
-        assert_eq!(
-            posting_reason(|p| p.currency = Some(code.into())),
-            expected,
-            "{code}"
-        );
+        assert_eq!(posting_reason(|p| p.currency = Some(code.into())), expected, "{code}");
     }
 }

@@ -64,10 +64,7 @@ mod tests {
     #[test]
     fn keys_never_change() {
         let key = TransactionKey::of("acme", "t1");
-        assert_eq!(
-            key.to_string(),
-            TransactionKey::of("acme", "t1").to_string()
-        );
+        assert_eq!(key.to_string(), TransactionKey::of("acme", "t1").to_string());
         assert_eq!(u32::from(key.shard()), u32::try_from(key.0 >> 120).unwrap());
     }
 }

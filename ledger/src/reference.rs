@@ -67,10 +67,7 @@ impl Reference {
     /// Returns the empty set. All amounts have `scale` fraction digits.
     #[must_use]
     pub fn new(scale: Scale) -> Reference {
-        Reference {
-            scale,
-            contents: BTreeSet::new(),
-        }
+        Reference { scale, contents: BTreeSet::new() }
     }
 
     /// Adds an event to the set. Returns whether it was applied; an exact duplicate of an event
@@ -97,13 +94,7 @@ impl Reference {
         let links = links::links(&transactions);
         let lines = lines::lines(&transactions, &links);
         let totals = totals::totals(&transactions, &links, &lines);
-        let books = Books {
-            scale: self.scale,
-            transactions: &transactions,
-            links,
-            lines,
-            totals,
-        };
+        let books = Books { scale: self.scale, transactions: &transactions, links, lines, totals };
         let services = books::services(&self.contents);
         BTreeMap::from([
             (View::Postings, books::postings(&books)),

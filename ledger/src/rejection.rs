@@ -87,10 +87,7 @@ pub struct Rejection {
 impl Rejection {
     /// Builds a rejection.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Rejection {
-        Rejection {
-            reason,
-            detail: detail.into(),
-        }
+        Rejection { reason, detail: detail.into() }
     }
 }
 

@@ -136,11 +136,7 @@ pub fn decode_row<'a>(
             ColumnType::Date => Value::Date(narrow(read_signed(&mut reader)?)?),
         });
     }
-    if reader.is_empty() {
-        Ok(())
-    } else {
-        Err(CodecError)
-    }
+    if reader.is_empty() { Ok(()) } else { Err(CodecError) }
 }
 
 fn narrow<T: TryFrom<i128>>(value: i128) -> Result<T, CodecError> {
@@ -176,10 +172,7 @@ pub enum ColumnData {
 impl ColumnData {
     fn new(ty: ColumnType) -> ColumnData {
         match ty {
-            ColumnType::Text => ColumnData::Text {
-                ends: Vec::new(),
-                bytes: String::new(),
-            },
+            ColumnType::Text => ColumnData::Text { ends: Vec::new(), bytes: String::new() },
             ColumnType::Amount => ColumnData::Amount(Vec::new()),
             ColumnType::Integer => ColumnData::Integer(Vec::new()),
             ColumnType::Date => ColumnData::Date(Vec::new()),
@@ -231,16 +224,8 @@ impl Table {
     /// Returns an empty table of changes to `view`.
     #[must_use]
     pub fn new(view: View) -> Table {
-        let columns = view
-            .columns()
-            .iter()
-            .map(|column| ColumnData::new(column.ty))
-            .collect();
-        Table {
-            view,
-            columns,
-            diffs: Vec::new(),
-        }
+        let columns = view.columns().iter().map(|column| ColumnData::new(column.ty)).collect();
+        Table { view, columns, diffs: Vec::new() }
     }
 
     /// Returns the view that the rows belong to.
@@ -291,10 +276,7 @@ impl Table {
     /// Returns a copy of a row.
     #[must_use]
     pub fn row(&self, row: usize) -> Row {
-        self.columns
-            .iter()
-            .map(|column| column.value(row).to_datum())
-            .collect()
+        self.columns.iter().map(|column| column.value(row).to_datum()).collect()
     }
 
     /// Returns the digest of the changes.
@@ -353,9 +335,7 @@ impl Rows {
             let values: Vec<_> = row.iter().map(Datum::as_value).collect();
             encode_row(&values, &mut canonical);
             let hash = row_hash(&canonical);
-            digest.0 = digest
-                .0
-                .wrapping_add(hash.wrapping_mul(i128::from(*diff).cast_unsigned()));
+            digest.0 = digest.0.wrapping_add(hash.wrapping_mul(i128::from(*diff).cast_unsigned()));
         }
         digest
     }
@@ -385,13 +365,7 @@ mod tests {
 
     fn trial(tenant: &str, units: i128) -> [Value<'_>; 5] {
         let amount = Value::Amount(units);
-        [
-            Value::Text(tenant),
-            Value::Text("EUR"),
-            amount,
-            amount,
-            Value::Amount(-units),
-        ]
+        [Value::Text(tenant), Value::Text("EUR"), amount, amount, Value::Amount(-units)]
     }
 
     #[test]
@@ -421,10 +395,6 @@ mod tests {
         table.push(&trial("a", 2), 1);
         let mut rows = Rows::default();
         rows.apply(&table);
-        assert!(
-            rows.defect(View::TrialBalance)
-                .unwrap()
-                .contains("two rows")
-        );
+        assert!(rows.defect(View::TrialBalance).unwrap().contains("two rows"));
     }
 }

@@ -46,19 +46,12 @@ impl Timestamp {
             i8::try_from(number(8..10)).ok()?
         });
         let (hour, minute, second) = (number(11..13), number(14..16), number(17..19));
-        let fraction_length = bytes[19..]
-            .iter()
-            .skip(1)
-            .take_while(|b| b.is_ascii_digit())
-            .count();
+        let fraction_length = bytes[19..].iter().skip(1).take_while(|b| b.is_ascii_digit()).count();
         let (nanos, zone) = match bytes[19] {
             b'.' => {
                 let digits = &bytes[20..20 + fraction_length];
                 let missing = 9 - u32::try_from(digits.len()).ok()?;
-                (
-                    digits_value(digits) * 10_u32.pow(missing),
-                    20 + fraction_length,
-                )
+                (digits_value(digits) * 10_u32.pow(missing), 20 + fraction_length)
             }
             _ => (0, 19),
         };
@@ -118,10 +111,7 @@ impl Timestamp {
     /// Formats days since 1970-01-01 as `YYYY-MM-DD`.
     #[must_use]
     pub fn display_date(days: i32) -> String {
-        match jiff::Span::new()
-            .try_days(days)
-            .and_then(|span| EPOCH_DATE.checked_add(span))
-        {
+        match jiff::Span::new().try_days(days).and_then(|span| EPOCH_DATE.checked_add(span)) {
             Ok(date) => date.to_string(),
             Err(_) => format!("{days}d"),
         }
@@ -157,9 +147,7 @@ fn days_since_1970(date: Date) -> i32 {
 
 /// Returns the value of at most nine ASCII digits.
 fn digits_value(digits: &[u8]) -> u32 {
-    digits
-        .iter()
-        .fold(0, |value, digit| value * 10 + u32::from(digit - b'0'))
+    digits.iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0'))
 }
 
 /// Judges the shape only; the ranges of hours, minutes and the calendar come after it.
@@ -203,10 +191,7 @@ mod tests {
             ("1970-01-01T00:00:00Z", Some((0, 0))),
             ("1970-01-01t00:00:00z", Some((0, 0))),
             ("1969-12-31T23:59:59.5Z", Some((-1, 500_000_000))),
-            (
-                "2026-11-21T10:00:00.123456789+02:00",
-                Some((1_795_248_000, 123_456_789)),
-            ),
+            ("2026-11-21T10:00:00.123456789+02:00", Some((1_795_248_000, 123_456_789))),
             ("2024-02-29T00:00:00-00:00", Some((1_709_164_800, 0))),
             ("9999-12-31T23:59:59Z", Some((253_402_300_799, 0))),
             ("0000-01-01T00:00:00Z", Some((-62_167_219_200, 0))),
@@ -238,9 +223,6 @@ mod tests {
         assert_eq!(Timestamp::display_date(old.utc_date()), "1969-12-31");
         let last = Timestamp::parse("9999-12-31T23:59:59.25Z").unwrap();
         assert_eq!(last.to_string(), "9999-12-31T23:59:59.25Z");
-        assert_eq!(
-            Timestamp::display_micros(last.micros()),
-            "9999-12-31T23:59:59.25Z"
-        );
+        assert_eq!(Timestamp::display_micros(last.micros()), "9999-12-31T23:59:59.25Z");
     }
 }

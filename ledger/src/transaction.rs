@@ -75,10 +75,7 @@ pub fn fold<'e, 'a>(events: &'e [Stored<'a>]) -> Option<Fold<'e, 'a>> {
     if let ([_], true) = (events, first.kind.is_opening()) {
         // Nearly every transaction is one event: nothing to judge.
         fold.opening = Some(first);
-        fold.legs.push(Leg {
-            opening: first,
-            current: first,
-        });
+        fold.legs.push(Leg { opening: first, current: first });
         return Some(fold);
     }
     let mut conflicts = BTreeSet::new();
@@ -107,14 +104,10 @@ pub fn fold<'e, 'a>(events: &'e [Stored<'a>]) -> Option<Fold<'e, 'a>> {
     for leg in counted.chunk_by(|a, b| a.leg == b.leg) {
         match leg {
             [opening, rest @ ..] if opening.kind.is_opening() => {
-                fold.legs.push(Leg {
-                    opening,
-                    current: rest.last().unwrap_or(opening),
-                });
+                fold.legs.push(Leg { opening, current: rest.last().unwrap_or(opening) });
             }
             corrections => {
-                fold.orphan_corrections
-                    .extend(corrections.iter().map(|event| &*event.event_id));
+                fold.orphan_corrections.extend(corrections.iter().map(|event| &*event.event_id));
             }
         }
     }
@@ -212,8 +205,7 @@ pub fn add_to(sums: &mut ByCurrency, currency: &str, units: i128) {
 /// Returns the sum of `currency`, 0 where there is none.
 #[must_use]
 pub fn sum_of(sums: &ByCurrency, currency: &str) -> i128 {
-    sums.binary_search_by(|(name, _)| (**name).cmp(currency))
-        .map_or(0, |place| sums[place].1)
+    sums.binary_search_by(|(name, _)| (**name).cmp(currency)).map_or(0, |place| sums[place].1)
 }
 
 /// Adds two sums of money.
@@ -285,11 +277,7 @@ impl Sides {
 
     /// The debits, or the credits of a transaction that only credits.
     fn gross(self) -> i128 {
-        if self.debit_lines == 0 {
-            self.credits
-        } else {
-            self.debits
-        }
+        if self.debit_lines == 0 { self.credits } else { self.debits }
     }
 }
 
@@ -340,9 +328,7 @@ impl<'e, 'a> Fold<'e, 'a> {
                 _ => &[],
             };
             let own = event.postings.iter().map(|posting| (posting, posting.side));
-            let opposite = derived
-                .iter()
-                .map(|posting| (posting, posting.side.opposite()));
+            let opposite = derived.iter().map(|posting| (posting, posting.side.opposite()));
             for (line, (posting, side)) in own.chain(opposite).enumerate() {
                 each(Line {
                     leg: &leg.opening.leg,
@@ -370,16 +356,10 @@ impl<'e, 'a> Fold<'e, 'a> {
                 sums.len() - 1
             });
             let sums = &mut sums[place];
-            if at_opening {
-                sums.2.add(side, amount)
-            } else {
-                sums.1.add(side, amount)
-            }
+            if at_opening { sums.2.add(side, amount) } else { sums.1.add(side, amount) }
         };
         let mut revision = 0;
-        self.lines(standing, |line| {
-            entry(line.currency, false, line.side, line.amount)
-        });
+        self.lines(standing, |line| entry(line.currency, false, line.side, line.amount));
         for leg in &self.legs {
             revision = revision.max(leg.current.revision);
             for posting in &leg.opening.postings {
@@ -401,12 +381,7 @@ impl<'e, 'a> Fold<'e, 'a> {
                 sides: current,
             }
         });
-        Meaning {
-            fold: self,
-            standing,
-            inflows,
-            totals: totals.collect(),
-        }
+        Meaning { fold: self, standing, inflows, totals: totals.collect() }
     }
 }
 
@@ -422,11 +397,7 @@ impl Meaning<'_, '_> {
             add_to(&mut nets, total.currency, total.net);
         }
         for (currency, units) in self.inflows.reversed.iter().chain(&self.inflows.refunded) {
-            if !self
-                .totals
-                .iter()
-                .any(|total| *total.currency == **currency)
-            {
+            if !self.totals.iter().any(|total| *total.currency == **currency) {
                 add_to(&mut nets, currency, -units);
             }
         }

@@ -66,10 +66,7 @@ fn every_case_holds_in_every_order() {
             let forward = |events: &[Event<'static>]| events.to_vec();
             let reverse = |events: &[Event<'static>]| events.iter().rev().cloned().collect();
             let double = |events: &[Event<'static>]| {
-                events
-                    .iter()
-                    .flat_map(|event| [event.clone(), event.clone()])
-                    .collect()
+                events.iter().flat_map(|event| [event.clone(), event.clone()]).collect()
             };
             let results = [
                 ("as written", run(case, forward)),

@@ -56,11 +56,7 @@ impl<S: Store> CommitLog<S> {
     /// # Errors
     /// As [`CommitLog::head`].
     pub fn open_with(store: S, retry: Retry) -> Result<CommitLog<S>, LogError> {
-        let log = CommitLog {
-            store,
-            retry,
-            seen: Mutex::new(None),
-        };
+        let log = CommitLog { store, retry, seen: Mutex::new(None) };
         log.list_head()?;
         Ok(log)
     }
@@ -77,10 +73,7 @@ impl<S: Store> CommitLog<S> {
     /// [`LogError::Broken`] where a number is missing, else [`LogError::Store`].
     pub fn head(&self) -> Result<Option<Head>, LogError> {
         let mut next = self.seen().map_or(1, |(epoch, _)| epoch.0 + 1);
-        while self
-            .retry
-            .ask(|| self.store.exists(&commit_path(Epoch(next))))?
-        {
+        while self.retry.ask(|| self.store.exists(&commit_path(Epoch(next))))? {
             let bytes = self.confirm(Epoch(next))?;
             self.see(Epoch(next), sha256_hex(&bytes));
             next += 1;
@@ -96,10 +89,7 @@ impl<S: Store> CommitLog<S> {
                 continue;
             };
             if epoch.0 != head.0 + 1 {
-                return Err(broken(
-                    Epoch(head.0 + 1),
-                    "it is missing, and later ones are there",
-                ));
+                return Err(broken(Epoch(head.0 + 1), "it is missing, and later ones are there"));
             }
             head = epoch;
         }
@@ -111,10 +101,7 @@ impl<S: Store> CommitLog<S> {
     }
 
     fn seen(&self) -> Option<Head> {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn see(&self, epoch: Epoch, hash: String) {
@@ -135,9 +122,7 @@ impl<S: Store> CommitLog<S> {
     /// See [`CommitError`]; after `Fenced` nothing else must be written.
     pub fn append(&self, record: &CommitRecord) -> Result<Appended, CommitError> {
         let epoch = record.epoch;
-        let bytes = record
-            .to_bytes()
-            .map_err(|source| CommitError::Encode { epoch, source })?;
+        let bytes = record.to_bytes().map_err(|source| CommitError::Encode { epoch, source })?;
         let hash = sha256_hex(&bytes);
         let fenced = |theirs: &[u8]| CommitError::Fenced {
             epoch,
@@ -258,11 +243,7 @@ impl<S: Store> CommitLog<S> {
         let get = || self.store.get(&commit_path(epoch));
         let bytes = self.retry.ask(get).map_err(LogError::from)?;
         if let Some(found) = newer_format(&bytes) {
-            return Err(Incompatible::FormatVersion {
-                epoch,
-                found,
-                known: FORMAT_VERSION,
-            });
+            return Err(Incompatible::FormatVersion { epoch, found, known: FORMAT_VERSION });
         }
         let record = parse(epoch, &bytes)?;
         if record.amount_scale != scale.digits() {
@@ -281,10 +262,7 @@ const PREVIOUS_MISMATCH: &str = "it does not hold the hash of the commit before 
 const EDITED: &str = "it was edited: the next commit holds another hash of it";
 
 fn broken(epoch: Epoch, what: impl Into<String>) -> LogError {
-    LogError::Broken(ChainBreak {
-        epoch,
-        what: what.into(),
-    })
+    LogError::Broken(ChainBreak { epoch, what: what.into() })
 }
 
 /// Returns the format version of a commit where it is newer than this program.
@@ -293,9 +271,7 @@ fn newer_format(bytes: &[u8]) -> Option<u32> {
     struct Version {
         format_version: u32,
     }
-    let version = serde_json::from_slice::<Version>(bytes)
-        .ok()?
-        .format_version;
+    let version = serde_json::from_slice::<Version>(bytes).ok()?.format_version;
     (version > FORMAT_VERSION).then_some(version)
 }
 
@@ -308,10 +284,7 @@ fn parse(epoch: Epoch, bytes: &[u8]) -> Result<CommitRecord, LogError> {
     let record: CommitRecord = serde_json::from_slice(bytes)
         .map_err(|error| broken(epoch, format!("it is no commit record: {error}")))?;
     if record.epoch != epoch {
-        return Err(broken(
-            epoch,
-            format!("it says it is commit {}", record.epoch),
-        ));
+        return Err(broken(epoch, format!("it says it is commit {}", record.epoch)));
     }
     check_contents(&record).map_err(|what| broken(epoch, what))?;
     Ok(record)
@@ -320,23 +293,15 @@ fn parse(epoch: Epoch, bytes: &[u8]) -> Result<CommitRecord, LogError> {
 /// Checks what must hold of a record when it is written and when it is read back.
 fn check_contents(record: &CommitRecord) -> Result<(), String> {
     if Scale::new(record.amount_scale).is_none() {
-        return Err(format!(
-            "amount_scale {} is not 0 to 18",
-            record.amount_scale
-        ));
+        return Err(format!("amount_scale {} is not 0 to 18", record.amount_scale));
     }
     for input in &record.inputs {
         let name = input.partition_id();
         if !input.counts.balances() {
-            return Err(format!(
-                "{name}: the counts do not account for every record read"
-            ));
+            return Err(format!("{name}: the counts do not account for every record read"));
         }
         if input.to < input.from {
-            return Err(format!(
-                "{name}: the range {}..{} is reversed",
-                input.from, input.to
-            ));
+            return Err(format!("{name}: the range {}..{} is reversed", input.from, input.to));
         }
     }
     Ok(())

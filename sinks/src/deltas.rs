@@ -50,12 +50,7 @@ pub fn write_deltas(
     let mut files = Vec::with_capacity(by_view.len());
     let mut totals = BTreeMap::new();
     for (view, tables) in by_view {
-        let path = dated_path(
-            &format!("deltas/{}", view.name()),
-            commit_date,
-            epoch,
-            worker,
-        );
+        let path = dated_path(&format!("deltas/{}", view.name()), commit_date, epoch, worker);
         let bytes = encode_deltas(&path, view, &tables, epoch, scale)?;
         let rows = tables.iter().map(|table| table.len() as u64).sum();
         files.push(stage(store, path, view.name(), rows, &bytes)?);
@@ -90,21 +85,12 @@ pub(crate) fn stage(
             let stem = path.strip_suffix(".parquet").unwrap_or(&path);
             let own = format!("{stem}-{}.parquet", &sha256[..16]);
             if create_exact(store, &own, bytes, retry)? != Creation::Ours {
-                return Err(SinkError::damaged(
-                    &own,
-                    "its name is not that of its bytes",
-                ));
+                return Err(SinkError::damaged(&own, "its name is not that of its bytes"));
             }
             own
         }
     };
-    Ok(FileEntry {
-        path,
-        view: view.to_owned(),
-        rows,
-        bytes: bytes.len() as u64,
-        sha256,
-    })
+    Ok(FileEntry { path, view: view.to_owned(), rows, bytes: bytes.len() as u64, sha256 })
 }
 
 /// Encodes the changes of one view as the bytes of a file.
@@ -117,14 +103,7 @@ pub(crate) fn encode_deltas(
 ) -> Result<Vec<u8>, SinkError> {
     let schema = delta_schema(view, scale);
     let order = clustered(tables);
-    let rows = Rows {
-        path,
-        schema: &schema,
-        view,
-        tables,
-        epoch,
-        scale,
-    };
+    let rows = Rows { path, schema: &schema, view, tables, epoch, scale };
     let batches = order.chunks(BATCH_ROWS).map(|picks| rows.batch(picks));
     encode(path, &schema, delta_properties(view), batches)
 }
@@ -209,10 +188,7 @@ impl Rows<'_> {
     /// Copies the picked values of one column out of every table.
     fn gather<T: Copy>(&self, picks: &[Pick], column: impl Fn(&Table) -> &[T]) -> Vec<T> {
         let columns: Vec<&[T]> = self.tables.iter().map(column).collect();
-        picks
-            .iter()
-            .map(|(table, row)| columns[*table as usize][*row as usize])
-            .collect()
+        picks.iter().map(|(table, row)| columns[*table as usize][*row as usize]).collect()
     }
 
     fn array(&self, column: usize, picks: &[Pick]) -> Result<ArrayRef, SinkError> {
@@ -253,11 +229,7 @@ impl Rows<'_> {
     }
 
     fn texts(&self, column: usize, picks: &[Pick]) -> Result<StringArray, ArrowError> {
-        let columns: Vec<_> = self
-            .tables
-            .iter()
-            .map(|table| &table.columns()[column])
-            .collect();
+        let columns: Vec<_> = self.tables.iter().map(|table| &table.columns()[column]).collect();
         let mut bytes: Vec<u8> = Vec::with_capacity(picks.len() * 16);
         let mut ends: Vec<i32> = Vec::with_capacity(picks.len() + 1);
         ends.push(0);
@@ -267,11 +239,7 @@ impl Rows<'_> {
             let end = i32::try_from(bytes.len());
             ends.push(end.map_err(|_| ArrowError::OffsetOverflowError(bytes.len()))?);
         }
-        StringArray::try_new(
-            OffsetBuffer::new(ends.into()),
-            Buffer::from_vec(bytes),
-            None,
-        )
+        StringArray::try_new(OffsetBuffer::new(ends.into()), Buffer::from_vec(bytes), None)
     }
 
     fn check_width(&self, column: usize, picks: &[Pick], units: &[i128]) -> Result<(), SinkError> {
@@ -280,9 +248,7 @@ impl Rows<'_> {
         let Some(place) = wide else { return Ok(()) };
         let (table, row) = picks[place];
         let row = self.tables[table as usize].row(row as usize);
-        let key = row[..self.view.key_columns()]
-            .iter()
-            .map(|datum| datum.display(self.scale));
+        let key = row[..self.view.key_columns()].iter().map(|datum| datum.display(self.scale));
         Err(SinkError::AmountTooWide {
             view: self.view,
             column: self.view.columns()[column].name,

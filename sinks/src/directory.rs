@@ -50,19 +50,13 @@ impl DirectoryStore {
     pub fn open_existing(dir: impl AsRef<Path>) -> Result<DirectoryStore, StoreError> {
         let dir = dir.as_ref();
         if !dir.is_dir() {
-            return Err(StoreError::NotFound {
-                path: dir.display().to_string(),
-            });
+            return Err(StoreError::NotFound { path: dir.display().to_string() });
         }
         Ok(DirectoryStore::at(dir.to_owned()))
     }
 
     fn at(root: PathBuf) -> DirectoryStore {
-        DirectoryStore {
-            root,
-            durable: Mutex::default(),
-            next: AtomicU64::new(0),
-        }
+        DirectoryStore { root, durable: Mutex::default(), next: AtomicU64::new(0) }
     }
 
     /// Returns the directory.
@@ -152,9 +146,7 @@ impl DirectoryStore {
         match published {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(StoreError::AlreadyExists {
-                    path: path.to_owned(),
-                });
+                return Err(StoreError::AlreadyExists { path: path.to_owned() });
             }
             Err(error) if is_definite(error.kind()) => return Err(failed(error)),
             Err(error) => return Err(StoreError::unknown(action, path, error)),
@@ -209,9 +201,7 @@ impl Store for DirectoryStore {
         check_path("reading", path)?;
         fs::read(self.full(path)).map_err(|error| {
             if is_absent(error.kind()) {
-                StoreError::NotFound {
-                    path: path.to_owned(),
-                }
+                StoreError::NotFound { path: path.to_owned() }
             } else {
                 self.failed("reading", path, error)
             }
@@ -227,9 +217,9 @@ impl Store for DirectoryStore {
             .and_then(|()| make_durable(target.parent().unwrap_or(&self.root), &self.root));
         match synced {
             Ok(()) => Ok(bytes),
-            Err(error) if is_absent(error.kind()) => Err(StoreError::NotFound {
-                path: path.to_owned(),
-            }),
+            Err(error) if is_absent(error.kind()) => {
+                Err(StoreError::NotFound { path: path.to_owned() })
+            }
             Err(error) => Err(StoreError::unknown("syncing", path, error)),
         }
     }
@@ -285,11 +275,7 @@ fn make_durable(dir: &Path, root: &Path) -> io::Result<()> {
 
 fn sync_directory(dir: &Path) -> io::Result<()> {
     // A relative root has an empty parent.
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
 }
 

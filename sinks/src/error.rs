@@ -76,23 +76,14 @@ pub enum SinkError {
 
 impl SinkError {
     pub(crate) fn damaged(path: &str, what: impl Into<String>) -> SinkError {
-        SinkError::Damaged {
-            path: path.to_owned(),
-            what: what.into(),
-        }
+        SinkError::Damaged { path: path.to_owned(), what: what.into() }
     }
 
     pub(crate) fn arrow(path: &str) -> impl Fn(ArrowError) -> SinkError {
-        move |source| SinkError::Arrow {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| SinkError::Arrow { path: path.to_owned(), source }
     }
 
     pub(crate) fn parquet(path: &str) -> impl Fn(ParquetError) -> SinkError {
-        move |source| SinkError::Parquet {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| SinkError::Parquet { path: path.to_owned(), source }
     }
 }

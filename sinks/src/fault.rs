@@ -77,13 +77,7 @@ impl FaultPlan {
             (u64::from(lost_reply_percent), Fault::LostReply),
             (0, Fault::Delayed),
         ];
-        FaultPlan {
-            random: Some(Random {
-                state: seed,
-                chances,
-            }),
-            ..FaultPlan::default()
-        }
+        FaultPlan { random: Some(Random { state: seed, chances }), ..FaultPlan::default() }
     }
 
     /// Adds requests that are carried out late to a seeded plan.
@@ -99,10 +93,7 @@ impl FaultPlan {
     /// `delete`), and so on; behind the last entry nothing fails. Reads are not counted.
     #[must_use]
     pub fn scripted(script: impl IntoIterator<Item = Option<Fault>>) -> FaultPlan {
-        FaultPlan {
-            script: script.into_iter().collect(),
-            ..FaultPlan::default()
-        }
+        FaultPlan { script: script.into_iter().collect(), ..FaultPlan::default() }
     }
 
     /// Lets every call fail definitely once `calls` calls, reads too, have been made: to this
@@ -139,11 +130,7 @@ impl<S: Store> FaultyStore<S> {
     /// Wraps a store.
     #[must_use]
     pub fn new(inner: S, plan: FaultPlan) -> FaultyStore<S> {
-        let state = Mutex::new(State {
-            plan,
-            calls: 0,
-            late: Vec::new(),
-        });
+        let state = Mutex::new(State { plan, calls: 0, late: Vec::new() });
         FaultyStore { inner, state }
     }
 
@@ -192,11 +179,9 @@ impl<S: Store> FaultyStore<S> {
                 self.with_state(|state| state.late.extend(change));
                 Err(lost())
             }
-            Some(Fault::Failure) => Err(StoreError::failed(
-                action,
-                path,
-                io::Error::other("injected: failure"),
-            )),
+            Some(Fault::Failure) => {
+                Err(StoreError::failed(action, path, io::Error::other("injected: failure")))
+            }
             Some(Fault::DiskFull) => Err(StoreError::failed(action, path, full())),
         };
         for change in late {
@@ -214,18 +199,10 @@ impl<S: Store> FaultyStore<S> {
 impl State {
     fn begin(&mut self, is_change: bool) -> (Option<Fault>, Vec<Change>) {
         self.calls += 1;
-        if self
-            .plan
-            .crash_after
-            .is_some_and(|calls| self.calls > calls)
-        {
+        if self.plan.crash_after.is_some_and(|calls| self.calls > calls) {
             return (Some(Fault::Failure), std::mem::take(&mut self.late));
         }
-        let scripted = if is_change {
-            self.plan.script.pop_front().flatten()
-        } else {
-            None
-        };
+        let scripted = if is_change { self.plan.script.pop_front().flatten() } else { None };
         let fault = scripted.or_else(|| self.plan.random.as_mut().and_then(Random::fault));
         (fault, std::mem::take(&mut self.late))
     }
@@ -234,16 +211,12 @@ impl State {
 impl<S: Store> Store for FaultyStore<S> {
     fn create(&self, path: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let change = Change::Create(path.to_owned(), bytes.to_vec());
-        self.call("creating", path, Some(change), |inner| {
-            inner.create(path, bytes)
-        })
+        self.call("creating", path, Some(change), |inner| inner.create(path, bytes))
     }
 
     fn put(&self, path: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let change = Change::Put(path.to_owned(), bytes.to_vec());
-        self.call("writing", path, Some(change), |inner| {
-            inner.put(path, bytes)
-        })
+        self.call("writing", path, Some(change), |inner| inner.put(path, bytes))
     }
 
     fn get(&self, path: &str) -> Result<Vec<u8>, StoreError> {

@@ -29,9 +29,7 @@ impl Store for MemoryStore {
         use std::collections::btree_map::Entry;
         check_path("creating", path)?;
         match self.files().entry(path.to_owned()) {
-            Entry::Occupied(_) => Err(StoreError::AlreadyExists {
-                path: path.to_owned(),
-            }),
+            Entry::Occupied(_) => Err(StoreError::AlreadyExists { path: path.to_owned() }),
             Entry::Vacant(vacant) => {
                 vacant.insert(bytes.to_vec());
                 Ok(())
@@ -47,9 +45,7 @@ impl Store for MemoryStore {
 
     fn get(&self, path: &str) -> Result<Vec<u8>, StoreError> {
         check_path("reading", path)?;
-        let missing = || StoreError::NotFound {
-            path: path.to_owned(),
-        };
+        let missing = || StoreError::NotFound { path: path.to_owned() };
         self.files().get(path).cloned().ok_or_else(missing)
     }
 
@@ -61,10 +57,7 @@ impl Store for MemoryStore {
     fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let files = self.files();
         let from = files.range(prefix.to_owned()..).map(|(path, _)| path);
-        Ok(from
-            .take_while(|path| path.starts_with(prefix))
-            .cloned()
-            .collect())
+        Ok(from.take_while(|path| path.starts_with(prefix)).cloned().collect())
     }
 
     fn delete(&self, path: &str) -> Result<(), StoreError> {

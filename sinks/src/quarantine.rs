@@ -110,17 +110,11 @@ fn arrays(chunk: &[QuarantineRecord], epoch: Epoch) -> Result<Vec<ArrayRef>, Sin
     };
     let position = |record: &QuarantineRecord| {
         let segment = record.segment.as_str().into();
-        Position {
-            segment,
-            offset: record.offset,
-        }
-        .to_string()
+        Position { segment, offset: record.offset }.to_string()
     };
     let positions = StringArray::from_iter_values(chunk.iter().map(position));
-    let correlations: StringArray = chunk
-        .iter()
-        .map(|record| record.correlation_id.as_deref())
-        .collect();
+    let correlations: StringArray =
+        chunk.iter().map(|record| record.correlation_id.as_deref()).collect();
     let raw = BinaryArray::from_iter_values(chunk.iter().map(|record| record.raw.as_slice()));
     Ok(vec![
         Arc::new(UInt64Array::from(vec![epoch.0; chunk.len()])),
@@ -130,9 +124,7 @@ fn arrays(chunk: &[QuarantineRecord], epoch: Epoch) -> Result<Vec<ArrayRef>, Sin
         text(|record| &record.partition),
         Arc::new(positions),
         text(|record| &record.segment),
-        Arc::new(UInt64Array::from_iter_values(
-            chunk.iter().map(|record| record.offset),
-        )),
+        Arc::new(UInt64Array::from_iter_values(chunk.iter().map(|record| record.offset))),
         Arc::new(correlations),
         Arc::new(raw),
     ])

@@ -47,10 +47,7 @@ pub fn scan_delta_file(
         ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, ArrowReaderOptions::new())
             .map_err(SinkError::parquet(path))?;
     check_schema(path, builder.schema(), &schema)?;
-    let reader = builder
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(SinkError::parquet(path))?;
+    let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(SinkError::parquet(path))?;
     let mut rows = 0;
     for batch in reader {
         let batch = batch.map_err(SinkError::arrow(path))?;
@@ -59,10 +56,7 @@ pub fn scan_delta_file(
         each(&table)?;
     }
     if rows != file.rows {
-        return Err(SinkError::damaged(
-            path,
-            format!("{rows} rows, {} committed", file.rows),
-        ));
+        return Err(SinkError::damaged(path, format!("{rows} rows, {} committed", file.rows)));
     }
     Ok(())
 }
@@ -188,10 +182,7 @@ fn read_checked(store: &dyn Store, file: &FileEntry) -> Result<Bytes, SinkError>
     let bytes = match Retry::default().ask(|| store.get(path)) {
         Ok(bytes) => bytes,
         Err(StoreError::NotFound { .. }) => {
-            return Err(SinkError::damaged(
-                path,
-                "a commit names it, and it is not there",
-            ));
+            return Err(SinkError::damaged(path, "a commit names it, and it is not there"));
         }
         Err(error) => return Err(error.into()),
     };
@@ -219,10 +210,7 @@ fn check_schema(path: &str, found: &SchemaRef, wanted: &SchemaRef) -> Result<(),
     if same {
         Ok(())
     } else {
-        Err(SinkError::damaged(
-            path,
-            "it has more or fewer columns than the view",
-        ))
+        Err(SinkError::damaged(path, "it has more or fewer columns than the view"))
     }
 }
 
@@ -250,22 +238,15 @@ impl Values<'_> {
 fn to_table(path: &str, batch: &RecordBatch, epoch: Epoch, view: View) -> Result<Table, SinkError> {
     let epochs = numbers::<UInt64Type>(path, batch.column(0))?;
     if let Some(other) = epochs.iter().find(|found| **found != epoch.0) {
-        return Err(SinkError::damaged(
-            path,
-            format!("it has rows of epoch {other}, not {epoch}"),
-        ));
+        return Err(SinkError::damaged(path, format!("it has rows of epoch {other}, not {epoch}")));
     }
     let diffs = numbers::<Int8Type>(path, batch.column(1))?;
     if let Some(other) = diffs.iter().find(|diff| !matches!(diff, -1 | 1)) {
-        return Err(SinkError::damaged(
-            path,
-            format!("it has a diff of {other}"),
-        ));
+        return Err(SinkError::damaged(path, format!("it has a diff of {other}")));
     }
     let columns = view.columns().iter().zip(&batch.columns()[FIRST_COLUMN..]);
-    let columns: Vec<Values<'_>> = columns
-        .map(|(column, array)| values(path, column.ty, array))
-        .collect::<Result<_, _>>()?;
+    let columns: Vec<Values<'_>> =
+        columns.map(|(column, array)| values(path, column.ty, array)).collect::<Result<_, _>>()?;
     let mut table = Table::new(view);
     let mut row_values = Vec::with_capacity(columns.len());
     for (row, diff) in diffs.iter().enumerate() {
@@ -278,19 +259,14 @@ fn to_table(path: &str, batch: &RecordBatch, epoch: Epoch, view: View) -> Result
 
 fn values<'a>(path: &str, ty: ColumnType, array: &'a ArrayRef) -> Result<Values<'a>, SinkError> {
     Ok(match ty {
-        ColumnType::Text => Values::Text(
-            array
-                .as_string_opt()
-                .ok_or_else(|| SinkError::damaged(path, MISTYPED))?,
-        ),
+        ColumnType::Text => {
+            Values::Text(array.as_string_opt().ok_or_else(|| SinkError::damaged(path, MISTYPED))?)
+        }
         ColumnType::Amount => {
             let units = numbers::<Decimal128Type>(path, array)?;
             let limit = Amount::MAX_SUM.0.unsigned_abs();
             if units.iter().any(|units| units.unsigned_abs() > limit) {
-                return Err(SinkError::damaged(
-                    path,
-                    "it has an amount of more than 38 digits",
-                ));
+                return Err(SinkError::damaged(path, "it has an amount of more than 38 digits"));
             }
             Values::Amount(units)
         }

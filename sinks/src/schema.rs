@@ -33,14 +33,9 @@ pub(crate) const FIRST_COLUMN: usize = 2;
 /// Returns the schema of a view's delta files.
 pub(crate) fn delta_schema(view: View, scale: Scale) -> SchemaRef {
     let own = [("epoch", DataType::UInt64), ("diff", DataType::Int8)];
-    let columns = view
-        .columns()
-        .iter()
-        .map(|column| (column.name, data_type(column.ty, scale)));
+    let columns = view.columns().iter().map(|column| (column.name, data_type(column.ty, scale)));
     let fields = own.into_iter().chain(columns);
-    let fields: Vec<_> = fields
-        .map(|(name, ty)| Field::new(name, ty, false))
-        .collect();
+    let fields: Vec<_> = fields.map(|(name, ty)| Field::new(name, ty, false)).collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -57,15 +52,8 @@ fn data_type(ty: ColumnType, scale: Scale) -> DataType {
 /// Returns how a view's delta files are encoded: dictionaries for texts, which repeat, and none
 /// for numbers, where building one costs more time than it saves room.
 pub(crate) fn delta_properties(view: View) -> WriterProperties {
-    let texts = view
-        .columns()
-        .iter()
-        .filter(|column| column.ty == ColumnType::Text);
-    let tenant = SortingColumn {
-        column_idx: 2,
-        descending: false,
-        nulls_first: false,
-    };
+    let texts = view.columns().iter().filter(|column| column.ty == ColumnType::Text);
+    let tenant = SortingColumn { column_idx: 2, descending: false, nulls_first: false };
     texts
         .fold(base_properties(), |properties, column| {
             properties.set_column_dictionary_enabled(ColumnPath::from(column.name), true)
@@ -93,9 +81,8 @@ pub(crate) fn encode(
     batches: impl Iterator<Item = Result<RecordBatch, SinkError>>,
 ) -> Result<Vec<u8>, SinkError> {
     // The Arrow schema would be there a second time as an opaque text; the Parquet one says all.
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties)
-        .with_skip_arrow_metadata(true);
+    let options =
+        ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), options)
         .map_err(SinkError::parquet(path))?;
     for batch in batches {

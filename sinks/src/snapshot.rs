@@ -21,10 +21,7 @@ impl Snapshot {
     /// Returns a snapshot without rows.
     #[must_use]
     pub fn new(view: View) -> Snapshot {
-        Snapshot {
-            view,
-            rows: HashMap::new(),
-        }
+        Snapshot { view, rows: HashMap::new() }
     }
 
     /// Returns the view.

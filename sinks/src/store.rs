@@ -119,22 +119,13 @@ impl StoreError {
     pub(crate) fn failed(action: &'static str, path: &str, source: io::Error) -> StoreError {
         let advice = advice(source.kind());
         let path = path.to_owned();
-        StoreError::Failed {
-            action,
-            path,
-            advice,
-            source,
-        }
+        StoreError::Failed { action, path, advice, source }
     }
 
     /// Builds an unknown outcome.
     pub(crate) fn unknown(action: &'static str, path: &str, source: io::Error) -> StoreError {
         let path = path.to_owned();
-        StoreError::Unknown {
-            action,
-            path,
-            source,
-        }
+        StoreError::Unknown { action, path, source }
     }
 
     /// Says whether the change may have happened, or may yet happen.
@@ -191,10 +182,7 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Retry {
-        Retry {
-            attempts: 12,
-            first_pause: Duration::from_millis(10),
-        }
+        Retry { attempts: 12, first_pause: Duration::from_millis(10) }
     }
 }
 
@@ -202,21 +190,14 @@ impl Retry {
     /// Returns a retry without pauses, for tests.
     #[must_use]
     pub fn immediate(attempts: u32) -> Retry {
-        Retry {
-            attempts,
-            first_pause: Duration::ZERO,
-        }
+        Retry { attempts, first_pause: Duration::ZERO }
     }
 
     /// Waits before attempt number `attempt`; the first, number 0, does not wait.
     fn pause(self, attempt: u32) {
         if attempt > 0 && !self.first_pause.is_zero() {
             let factor = 1_u32 << (attempt - 1).min(16);
-            thread::sleep(
-                self.first_pause
-                    .saturating_mul(factor)
-                    .min(Duration::from_secs(1)),
-            );
+            thread::sleep(self.first_pause.saturating_mul(factor).min(Duration::from_secs(1)));
         }
     }
 
@@ -285,16 +266,9 @@ pub fn create_exact<S: Store + ?Sized>(
 /// A read-back that failed leaves the creation open, whatever it says about the read itself.
 fn in_doubt(error: StoreError) -> StoreError {
     match error {
-        StoreError::Failed {
-            action,
-            path,
-            source,
-            ..
-        } => StoreError::Unknown {
-            action,
-            path,
-            source,
-        },
+        StoreError::Failed { action, path, source, .. } => {
+            StoreError::Unknown { action, path, source }
+        }
         other => other,
     }
 }

@@ -202,12 +202,10 @@ impl Sums {
                 continue;
             };
             let signed = units.checked_mul(i128::from(diff));
-            signed
-                .and_then(|signed| sum.add(signed))
-                .ok_or_else(|| SinkError::BadTotal {
-                    column: (*name).to_owned(),
-                    text: units.to_string(),
-                })?;
+            signed.and_then(|signed| sum.add(signed)).ok_or_else(|| SinkError::BadTotal {
+                column: (*name).to_owned(),
+                text: units.to_string(),
+            })?;
         }
         Ok(())
     }

@@ -23,11 +23,7 @@ fn directory() {
     conformance::store(&(Arc::new(open("new/store")) as Arc<dyn Store>));
     conformance::commit_log(&(Arc::new(open("log")) as Arc<dyn Store>));
     let left: Vec<_> = fs::read_dir(dir.path().join("log")).unwrap().collect();
-    assert_eq!(
-        left.len(),
-        1,
-        "only the folder of commits, nothing unfinished"
-    );
+    assert_eq!(left.len(), 1, "only the folder of commits, nothing unfinished");
 }
 
 #[test]
@@ -63,10 +59,7 @@ fn unfinished_files_are_not_seen_and_go_on_open() {
     assert_eq!(store.list("").unwrap(), ["commits/a"]);
     let reader = DirectoryStore::open_existing(dir.path()).unwrap();
     assert_eq!(reader.list("").unwrap(), ["commits/a"]);
-    assert!(
-        dir.path().join(".tmp-77-0").exists(),
-        "a reader removes nothing"
-    );
+    assert!(dir.path().join(".tmp-77-0").exists(), "a reader removes nothing");
     // One that a living writer holds stays.
     fs::write(dir.path().join(".tmp-78-0"), b"grow").unwrap();
     let held = fs::File::open(dir.path().join(".tmp-78-0")).unwrap();
@@ -87,14 +80,9 @@ fn a_definite_failure_commits_nothing_and_can_be_repeated() {
         let store = FaultyStore::new(MemoryStore::new(), FaultPlan::scripted(script));
         let log = CommitLog::open(&store).unwrap();
         let record = sample_record(Epoch(1), GENESIS.to_owned(), 1);
-        let Err(CommitError::Failed { source, .. }) = log.append(&record) else {
-            panic!()
-        };
+        let Err(CommitError::Failed { source, .. }) = log.append(&record) else { panic!() };
         assert!(source.to_string().contains(advice), "{source}");
-        assert!(
-            source.to_string().contains(&commit_path(Epoch(1))),
-            "{source}"
-        );
+        assert!(source.to_string().contains(&commit_path(Epoch(1))), "{source}");
         assert_eq!(log.head().unwrap(), None);
         log.append(&record).unwrap();
         assert_eq!(log.head().unwrap().unwrap().0, Epoch(1));
@@ -107,10 +95,7 @@ fn an_early_doubt_outlives_a_later_failure() {
     let store = FaultyStore::new(MemoryStore::new(), FaultPlan::scripted(script));
     let log = CommitLog::open_with(&store, Retry::immediate(5)).unwrap();
     let record = sample_record(Epoch(1), GENESIS.to_owned(), 1);
-    assert!(matches!(
-        log.append(&record),
-        Err(CommitError::Unknown { .. })
-    ));
+    assert!(matches!(log.append(&record), Err(CommitError::Unknown { .. })));
     assert!(log.append(&record).is_ok());
 }
 
@@ -151,37 +136,12 @@ fn three_commits(dir: &std::path::Path) -> CommitLog<DirectoryStore> {
 fn tampering_is_named() {
     type Edit = fn(&str) -> String;
     let rows: &[(u64, Edit, u64, &str)] = &[
-        (
-            2,
-            |text| text.replace("\"generation\":1", "\"generation\":9"),
-            2,
-            "was edited",
-        ),
-        (
-            1,
-            |text| text.replace("\"applied\":1", "\"applied\":2"),
-            1,
-            "do not account",
-        ),
+        (2, |text| text.replace("\"generation\":1", "\"generation\":9"), 2, "was edited"),
+        (1, |text| text.replace("\"applied\":1", "\"applied\":2"), 1, "do not account"),
         (2, |_| "{".to_owned(), 2, "no commit record"),
-        (
-            3,
-            |text| text.replace("\"epoch\":3", "\"epoch\":4"),
-            3,
-            "says it is commit 4",
-        ),
-        (
-            2,
-            |text| text.replace("\"previous\":\"", "\"previous\":\"f"),
-            2,
-            "was edited",
-        ),
-        (
-            3,
-            |text| text.replace("version\":1", "version\":2"),
-            3,
-            "format 2",
-        ),
+        (3, |text| text.replace("\"epoch\":3", "\"epoch\":4"), 3, "says it is commit 4"),
+        (2, |text| text.replace("\"previous\":\"", "\"previous\":\"f"), 2, "was edited"),
+        (3, |text| text.replace("version\":1", "version\":2"), 3, "format 2"),
     ];
     for (epoch, edit, expected, what) in rows {
         let dir = tempfile::tempdir().unwrap();
@@ -189,9 +149,7 @@ fn tampering_is_named() {
         let path = dir.path().join(commit_path(Epoch(*epoch)));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, edit(&text)).unwrap();
-        let Err(LogError::Broken(found)) = log.verify_chain() else {
-            panic!("{what}")
-        };
+        let Err(LogError::Broken(found)) = log.verify_chain() else { panic!("{what}") };
         assert_eq!(found.epoch, Epoch(*expected), "{found}");
         assert!(found.what.contains(what), "{found}");
     }
@@ -199,9 +157,7 @@ fn tampering_is_named() {
     three_commits(dir.path());
     fs::remove_file(dir.path().join(commit_path(Epoch(2)))).unwrap();
     let again = CommitLog::open(DirectoryStore::open(dir.path()).unwrap());
-    let Err(LogError::Broken(ChainBreak { epoch, .. })) = again else {
-        panic!()
-    };
+    let Err(LogError::Broken(ChainBreak { epoch, .. })) = again else { panic!() };
     assert_eq!(epoch, Epoch(2));
 }
 
@@ -212,23 +168,14 @@ fn another_configuration_is_refused_by_name() {
     let scale = trueup_ledger::Scale::new;
     assert!(log.check_compatible(scale(9).unwrap(), "c1").is_ok());
     let other = log.check_compatible(scale(2).unwrap(), "c1");
-    assert!(matches!(
-        other,
-        Err(Incompatible::AmountScale {
-            found: 9,
-            wanted: 2
-        })
-    ));
+    assert!(matches!(other, Err(Incompatible::AmountScale { found: 9, wanted: 2 })));
     let other = log.check_compatible(scale(9).unwrap(), "c2");
     assert!(matches!(other, Err(Incompatible::Configuration { .. })));
     let path = dir.path().join(commit_path(Epoch(3)));
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("version\":1", "version\":7")).unwrap();
     let newer = log.check_compatible(scale(9).unwrap(), "c1");
-    assert!(matches!(
-        newer,
-        Err(Incompatible::FormatVersion { found: 7, .. })
-    ));
+    assert!(matches!(newer, Err(Incompatible::FormatVersion { found: 7, .. })));
 }
 
 #[test]

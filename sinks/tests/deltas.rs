@@ -24,17 +24,11 @@ fn table(view: View, rows: &[(Row, i8)]) -> Table {
 }
 
 fn commit(log: &CommitLog<&MemoryStore>, tables: Vec<Table>, scale: Scale) -> CommitRecord {
-    let (head, previous) = log
-        .head()
-        .unwrap()
-        .unwrap_or((Epoch(0), GENESIS.to_owned()));
+    let (head, previous) = log.head().unwrap().unwrap_or((Epoch(0), GENESIS.to_owned()));
     let mut record = CommitRecord::new(Epoch(head.0 + 1), previous, 0);
     let (files, views) = write_deltas(log.store(), tables, record.epoch, 0, DAY, scale).unwrap();
     record.files = files;
-    record.views = views
-        .into_iter()
-        .map(|(view, sum)| (view.name().to_owned(), sum))
-        .collect();
+    record.views = views.into_iter().map(|(view, sum)| (view.name().to_owned(), sum)).collect();
     record.amount_scale = scale.digits();
     log.append(&record).unwrap();
     record
@@ -56,11 +50,7 @@ fn datum(ty: ColumnType) -> BoxedStrategy<Datum> {
 
 fn changes() -> impl Strategy<Value = (View, Vec<Vec<(Row, i8)>>)> {
     prop::sample::select(View::ALL.to_vec()).prop_flat_map(|view| {
-        let row: Vec<_> = view
-            .columns()
-            .iter()
-            .map(|column| datum(column.ty))
-            .collect();
+        let row: Vec<_> = view.columns().iter().map(|column| datum(column.ty)).collect();
         let change = (row, prop_oneof![Just(1_i8), Just(-1)]);
         let tables = prop::collection::vec(prop::collection::vec(change, 0..12), 1..4);
         (Just(view), tables)
@@ -100,65 +90,39 @@ fn trial(tenant: &str, currency: &str, units: [i128; 3]) -> Row {
 
 #[test]
 fn totals_are_signed_and_never_overflow() {
-    let rows: Vec<_> = (0..5)
-        .map(|n| (trial(&format!("t{n}"), "EUR", [MAX, -MAX, 1]), 1))
-        .collect();
+    let rows: Vec<_> =
+        (0..5).map(|n| (trial(&format!("t{n}"), "EUR", [MAX, -MAX, 1]), 1)).collect();
     let mut tables = vec![table(View::TrialBalance, &rows)];
-    tables.push(table(
-        View::TrialBalance,
-        &[(trial("t", "USD", [-1_500_000_000, 5, 0]), -1)],
-    ));
+    tables.push(table(View::TrialBalance, &[(trial("t", "USD", [-1_500_000_000, 5, 0]), -1)]));
     let store = MemoryStore::new();
     let scale = Scale::DEFAULT;
     let (files, views) = write_deltas(&store, tables, Epoch(7), 3, DAY, scale).unwrap();
-    assert_eq!(
-        files[0].path,
-        "deltas/trial_balance/2026-01-01/00000000000000000007-3.parquet"
-    );
+    assert_eq!(files[0].path, "deltas/trial_balance/2026-01-01/00000000000000000007-3.parquet");
     let totals = &views[&View::TrialBalance];
     assert_eq!((totals.inserted, totals.retracted), (5, 1));
     let pairs = |currency: &str| -> BTreeMap<&str, &str> {
-        totals.totals[currency]
-            .iter()
-            .map(|(a, b)| (a.as_str(), b.as_str()))
-            .collect()
+        totals.totals[currency].iter().map(|(a, b)| (a.as_str(), b.as_str())).collect()
     };
     let five_times_max = format!("4{}.999999995", "9".repeat(29));
     let minus = format!("-{five_times_max}");
     assert_eq!(
         pairs("EUR"),
-        [
-            ("debits", &*five_times_max),
-            ("credits", &*minus),
-            ("difference", "0.000000005")
-        ]
-        .into()
+        [("debits", &*five_times_max), ("credits", &*minus), ("difference", "0.000000005")].into()
     );
     assert_eq!(
         pairs("USD"),
-        [
-            ("debits", "1.5"),
-            ("credits", "-0.000000005"),
-            ("difference", "0")
-        ]
-        .into()
+        [("debits", "1.5"), ("credits", "-0.000000005"), ("difference", "0")].into()
     );
 }
 
 #[test]
 fn what_does_not_fit_is_named() {
     for units in [MAX + 1, -MAX - 1, i128::MAX, i128::MIN] {
-        let tables = vec![table(
-            View::TrialBalance,
-            &[(trial("ten", "EUR", [0, units, 0]), 1)],
-        )];
+        let tables = vec![table(View::TrialBalance, &[(trial("ten", "EUR", [0, units, 0]), 1)])];
         let store = MemoryStore::new();
         let error = write_deltas(&store, tables, Epoch(1), 0, DAY, Scale::DEFAULT).unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains("trial_balance: column credits of row ten / EUR"),
-            "{text}"
-        );
+        assert!(text.contains("trial_balance: column credits of row ten / EUR"), "{text}");
         assert!(store.list("").unwrap().is_empty());
     }
 }
@@ -232,10 +196,7 @@ fn a_file_left_by_another_attempt_is_not_replaced() {
     let write = |units| {
         let rows = [(trial("a", "EUR", [units, 0, 0]), 1)];
         let tables = vec![table(View::TrialBalance, &rows)];
-        write_deltas(&store, tables, Epoch(1), 0, DAY, Scale::DEFAULT)
-            .unwrap()
-            .0
-            .remove(0)
+        write_deltas(&store, tables, Epoch(1), 0, DAY, Scale::DEFAULT).unwrap().0.remove(0)
     };
     let (first, second, third) = (write(1), write(2), write(2));
     assert_ne!(first.path, second.path);
@@ -253,22 +214,10 @@ fn a_filter_and_an_older_epoch_choose_rows() {
     let (old, new) = (trial("a", "EUR", [1, 0, 0]), trial("a", "EUR", [2, 0, 0]));
     let other = trial("b", "EUR", [5, 0, 0]);
     let view = View::TrialBalance;
-    commit(
-        &log,
-        vec![table(view, &[(old.clone(), 1), (other.clone(), 1)])],
-        Scale::DEFAULT,
-    );
-    commit(
-        &log,
-        vec![table(view, &[(old.clone(), -1), (new.clone(), 1)])],
-        Scale::DEFAULT,
-    );
+    commit(&log, vec![table(view, &[(old.clone(), 1), (other.clone(), 1)])], Scale::DEFAULT);
+    commit(&log, vec![table(view, &[(old.clone(), -1), (new.clone(), 1)])], Scale::DEFAULT);
     let keys = |epoch, filter| -> Vec<Row> {
-        rows_at(&log, view, epoch, filter)
-            .unwrap()
-            .0
-            .into_keys()
-            .collect()
+        rows_at(&log, view, epoch, filter).unwrap().0.into_keys().collect()
     };
     assert_eq!(keys(Some(Epoch(0)), None), Vec::<Row>::new());
     assert_eq!(keys(Some(Epoch(1)), None), [old, other.clone()]);
@@ -284,46 +233,25 @@ fn quarantine_keeps_raw_bytes() {
         detail: "größer".to_owned(),
         source: "live".to_owned(),
         partition: n.to_string(),
-        segment: if n == 0 {
-            String::new()
-        } else {
-            "x.jsonl".to_owned()
-        },
+        segment: if n == 0 { String::new() } else { "x.jsonl".to_owned() },
         offset: n as u64,
         raw: vec![0xff; n],
         correlation_id: (n > 0).then(|| "c".to_owned()),
     };
     let store = MemoryStore::new();
-    assert_eq!(
-        write_quarantine(&store, &[], Epoch(1), 0, DAY).unwrap(),
-        None
-    );
+    assert_eq!(write_quarantine(&store, &[], Epoch(1), 0, DAY).unwrap(), None);
     let records: Vec<_> = (0..3).map(record).collect();
-    let file = write_quarantine(&store, &records, Epoch(1), 0, DAY)
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        file.path,
-        "quarantine/2026-01-01/00000000000000000001-0.parquet"
-    );
+    let file = write_quarantine(&store, &records, Epoch(1), 0, DAY).unwrap().unwrap();
+    assert_eq!(file.path, "quarantine/2026-01-01/00000000000000000001-0.parquet");
     let bytes = bytes::Bytes::from(store.get(&file.path).unwrap());
     let mut reader =
         parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 100).unwrap();
     let batch = reader.next().unwrap().unwrap();
     use arrow::array::AsArray;
     let positions = batch.column_by_name("position").unwrap().as_string::<i32>();
-    assert_eq!(
-        positions.iter().flatten().collect::<Vec<_>>(),
-        ["0", "x.jsonl@1", "x.jsonl@2"]
-    );
+    assert_eq!(positions.iter().flatten().collect::<Vec<_>>(), ["0", "x.jsonl@1", "x.jsonl@2"]);
     let raw = batch.column_by_name("raw").unwrap().as_binary::<i32>();
     assert_eq!(raw.value(2), [0xff, 0xff]);
-    let correlations = batch
-        .column_by_name("correlation_id")
-        .unwrap()
-        .as_string::<i32>();
-    assert_eq!(
-        correlations.iter().collect::<Vec<_>>(),
-        [None, Some("c"), Some("c")]
-    );
+    let correlations = batch.column_by_name("correlation_id").unwrap().as_string::<i32>();
+    assert_eq!(correlations.iter().collect::<Vec<_>>(), [None, Some("c"), Some("c")]);
 }

@@ -43,12 +43,7 @@ fn rows(view: View, count: usize, tenants: usize) -> Table {
 #[ignore = "a measurement"]
 fn write_and_read() {
     let count = 500_000;
-    for view in [
-        View::TrialBalance,
-        View::DailyMovements,
-        View::Balances,
-        View::Postings,
-    ] {
+    for view in [View::TrialBalance, View::DailyMovements, View::Balances, View::Postings] {
         for tenants in [1, 20] {
             let table = rows(view, count, tenants);
             let store = MemoryStore::new();

@@ -28,13 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..RECORDS {
         let decoded = Json.decode(std::hint::black_box(raw.as_bytes()));
         let event: Result<Event<'_>, _> = decoded.and_then(|d| d.draft.admit(Scale::DEFAULT));
-        assert_eq!(
-            event
-                .map_err(|rejection| rejection.to_string())?
-                .postings
-                .len(),
-            3
-        );
+        assert_eq!(event.map_err(|rejection| rejection.to_string())?.postings.len(), 3);
     }
     report("decode and admit", started);
     Ok(())

@@ -62,9 +62,7 @@ impl RawBatch {
     #[must_use]
     pub fn raw(&self, frame: Frame) -> &[u8] {
         let start = frame.start as usize;
-        self.bytes
-            .get(start..start + frame.len as usize)
-            .unwrap_or_default()
+        self.bytes.get(start..start + frame.len as usize).unwrap_or_default()
     }
 
     /// Returns the records in order, each with its offset in the segment.
@@ -75,9 +73,6 @@ impl RawBatch {
     /// Returns the position of a record.
     #[must_use]
     pub fn position(&self, frame: Frame) -> Position {
-        Position {
-            segment: Arc::clone(&self.segment),
-            offset: frame.offset,
-        }
+        Position { segment: Arc::clone(&self.segment), offset: frame.offset }
     }
 }

@@ -61,9 +61,7 @@ fn open(fixture: &mut impl Fixture) -> Result<Opened, Box<dyn Error>> {
 
 fn records(prefix: &str, count: usize) -> Vec<String> {
     // Lengths differ so that offsets in bytes and counts cannot be confused.
-    (0..count)
-        .map(|n| format!("{prefix}-{n}-{}", "x".repeat(n * 37 % 400)))
-        .collect()
+    (0..count).map(|n| format!("{prefix}-{n}-{}", "x".repeat(n * 37 % 400))).collect()
 }
 
 /// Two files or Kafka transactions in partition 0, a few records in partition 1.
@@ -89,41 +87,21 @@ fn read_to(
     let mut read: Vec<Read> = Vec::new();
     let started = Instant::now();
     while partition.position() < *to {
-        assert!(
-            started.elapsed() < PATIENCE,
-            "{to} is not reached, only {}",
-            partition.position()
-        );
+        assert!(started.elapsed() < PATIENCE, "{to} is not reached, only {}", partition.position());
         let before = partition.position();
         let Polled::Batch(batch) = partition.poll(limit, until)? else {
             transport.wait(Duration::from_millis(20));
             continue;
         };
-        assert!(
-            !batch.is_empty() && batch.len() <= limit,
-            "1 to {limit} records"
-        );
-        assert_eq!(
-            batch.to,
-            partition.position(),
-            "a batch ends at the position"
-        );
+        assert!(!batch.is_empty() && batch.len() <= limit, "1 to {limit} records");
+        assert_eq!(batch.to, partition.position(), "a batch ends at the position");
         for frame in &batch.frames {
             let position = batch.position(*frame);
-            assert!(
-                position >= before && position < batch.to,
-                "{position} is in the batch"
-            );
-            assert!(
-                read.last().is_none_or(|(last, _)| *last < position),
-                "positions ascend"
-            );
+            assert!(position >= before && position < batch.to, "{position} is in the batch");
+            assert!(read.last().is_none_or(|(last, _)| *last < position), "positions ascend");
             read.push((position, String::from_utf8(batch.raw(*frame).to_vec())?));
         }
-        assert!(
-            partition.fingerprint().is_some(),
-            "what was read has a fingerprint"
-        );
+        assert!(partition.fingerprint().is_some(), "what was read has a fingerprint");
     }
     Ok(read)
 }
@@ -142,11 +120,7 @@ fn order_and_identity(fixture: &mut impl Fixture) -> Outcome {
     let written = fill(fixture)?;
     let read = read_all(fixture, 1000)?;
     assert_eq!(texts(&read), written, "every record once, in order");
-    assert_eq!(
-        read_all(fixture, 7)?,
-        read,
-        "the same positions whatever the limit"
-    );
+    assert_eq!(read_all(fixture, 7)?, read, "the same positions whatever the limit");
 
     let (mut transport, mut partitions) = open(fixture)?;
     assert_ne!(partitions[0].id(), partitions[1].id());
@@ -175,11 +149,7 @@ fn resume_anywhere(fixture: &mut impl Fixture) -> Outcome {
         let partition = &mut *partitions[0];
         partition.resume(from, fingerprint.as_deref())?;
         assert_eq!(partition.position(), *from);
-        assert_eq!(
-            partition.fingerprint(),
-            *fingerprint,
-            "the fingerprint at {from} stays"
-        );
+        assert_eq!(partition.fingerprint(), *fingerprint, "the fingerprint at {from} stays");
         let rest = read_to(&mut *transport, partition, &end, 1000, None)?;
         let expected: Vec<Read> = all.iter().filter(|(at, _)| at >= from).cloned().collect();
         assert_eq!(rest, expected, "the rest behind {from}");
@@ -198,11 +168,7 @@ fn until_is_exact(fixture: &mut impl Fixture) -> Outcome {
         let read = read_to(&mut *transport, partition, &until, 40, Some(&until))?;
         assert_eq!(read, all[..cut], "exactly what lies before {until}");
         assert_eq!(partition.position(), until);
-        assert_eq!(
-            partition.poll(40, Some(&until))?,
-            Polled::Idle,
-            "nothing at {until}"
-        );
+        assert_eq!(partition.poll(40, Some(&until))?, Polled::Idle, "nothing at {until}");
         let end = partition.end()?;
         let rest = read_to(&mut *transport, partition, &end, 1000, None)?;
         assert_eq!(rest, all[cut..], "and then the rest");
@@ -233,26 +199,15 @@ fn caught_up(fixture: &mut impl Fixture) -> Outcome {
     let (mut transport, mut partitions) = open(fixture)?;
     let partition = &mut *partitions[0];
     let empty = partition.end()?;
-    assert!(
-        partition.position() >= empty,
-        "an empty partition is caught up"
-    );
+    assert!(partition.position() >= empty, "an empty partition is caught up");
     fixture.append(0, &records("a", 50))?;
     let end = partition.end()?;
     fixture.append(0, &records("late", 5))?;
     let read = read_to(&mut *transport, partition, &end, 1000, Some(&end))?;
-    assert_eq!(
-        texts(&read),
-        records("a", 50),
-        "what existed when the end was asked"
-    );
+    assert_eq!(texts(&read), records("a", 50), "what existed when the end was asked");
     fixture.leap(0)?;
     let end = partition.end()?;
     let read = read_to(&mut *transport, partition, &end, 1000, None)?;
-    assert_eq!(
-        texts(&read),
-        records("late", 5),
-        "over a leap at the very end"
-    );
+    assert_eq!(texts(&read), records("late", 5), "over a leap at the very end");
     Ok(())
 }

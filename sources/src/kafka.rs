@@ -42,10 +42,8 @@ const FIXED: &[(&str, &str)] = &[
 
 /// What suits this reader better than librdkafka's own choice; properties may say otherwise. An
 /// idle broker answers sooner, so an end is known sooner, and a full queue refills at once.
-const PREFERRED: &[(&str, &str)] = &[
-    ("fetch.wait.max.ms", "100"),
-    ("fetch.queue.backoff.ms", "10"),
-];
+const PREFERRED: &[(&str, &str)] =
+    &[("fetch.wait.max.ms", "100"), ("fetch.queue.backoff.ms", "10")];
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -110,12 +108,7 @@ impl Kafka {
         for (key, value) in FIXED {
             client.set(*key, *value);
         }
-        Ok(Kafka {
-            name,
-            config,
-            client,
-            arrivals: Arc::default(),
-        })
+        Ok(Kafka { name, config, client, arrivals: Arc::default() })
     }
 
     fn partition_count(&self) -> Result<i32, SourceError> {
@@ -123,17 +116,12 @@ impl Kafka {
             source_name: self.name.to_string(),
             detail,
         };
-        let consumer: BaseConsumer = self
-            .client
-            .create()
-            .map_err(|error| configuration(error.to_string()))?;
+        let consumer: BaseConsumer =
+            self.client.create().map_err(|error| configuration(error.to_string()))?;
         let metadata = consumer
             .fetch_metadata(Some(&self.config.topic), SERVER_TIMEOUT)
             .map_err(|error| from_kafka(&self.name, "asking for the topic's partitions", &error))?;
-        let topic = metadata
-            .topics()
-            .iter()
-            .find(|topic| topic.name() == self.config.topic);
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.config.topic);
         let count = topic.map_or(0, |topic| topic.partitions().len());
         if count == 0 {
             return Err(configuration("there is no such topic".to_owned()));
@@ -179,9 +167,7 @@ impl Arrivals {
 
     fn wait(&self, timeout: Duration) {
         let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .changed
-            .wait_timeout_while(arrived, timeout, |arrived| !*arrived);
+        let waited = self.changed.wait_timeout_while(arrived, timeout, |arrived| !*arrived);
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
     }
 }

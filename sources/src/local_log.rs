@@ -52,17 +52,11 @@ impl LocalLog {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> LocalLog {
         let path = path.into();
-        LocalLog {
-            name: path.display().to_string(),
-            path,
-        }
+        LocalLog { name: path.display().to_string(), path }
     }
 
     fn configuration(&self, detail: impl Into<String>) -> SourceError {
-        SourceError::Configuration {
-            source_name: self.name.clone(),
-            detail: detail.into(),
-        }
+        SourceError::Configuration { source_name: self.name.clone(), detail: detail.into() }
     }
 
     fn list(&self) -> Result<Vec<(String, Files)>, SourceError> {
@@ -78,9 +72,7 @@ impl LocalLog {
         let folders =
             folder::folders(&self.path).map_err(|error| failed(&self.name, &self.path, error))?;
         let directly = Files::of_folder(&self.path);
-        let names = directly
-            .names()
-            .map_err(|error| failed(&self.name, &self.path, error))?;
+        let names = directly.names().map_err(|error| failed(&self.name, &self.path, error))?;
         match (folders.is_empty(), names.is_empty()) {
             (false, true) => Ok(folders
                 .into_iter()

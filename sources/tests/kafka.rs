@@ -29,20 +29,15 @@ impl<'b> Topic<'b> {
             .set("transactional.id", name)
             .create()?;
         producer.init_transactions(TIMEOUT)?;
-        Ok(Topic {
-            broker,
-            name: name.to_owned(),
-            producer,
-        })
+        Ok(Topic { broker, name: name.to_owned(), producer })
     }
 
     fn send(&self, partition: usize, records: &[String]) -> Outcome {
         self.producer.begin_transaction()?;
         for record in records {
             let partition = i32::try_from(partition)?;
-            let record = BaseRecord::<str, str>::to(&self.name)
-                .partition(partition)
-                .payload(record);
+            let record =
+                BaseRecord::<str, str>::to(&self.name).partition(partition).payload(record);
             self.producer.send(record).map_err(|(error, _)| error)?;
         }
         Ok(self.producer.flush(TIMEOUT)?)
@@ -75,10 +70,8 @@ fn first(broker: &KafkaBroker, topic: &str) -> Box<dyn Partition> {
 }
 
 fn plain_send(broker: &KafkaBroker, topic: &str, values: &[Option<&str>]) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", broker.bootstrap())
-        .create()
-        .unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
     for value in values {
         let mut record = BaseRecord::<str, str>::to(topic).partition(0).key("key");
         record.payload = *value;
@@ -108,10 +101,7 @@ fn read(partition: &mut dyn Partition, count: usize) -> Vec<RawBatch> {
 }
 
 fn at(offset: u64) -> Position {
-    Position {
-        segment: "".into(),
-        offset,
-    }
+    Position { segment: "".into(), offset }
 }
 
 fn changed(result: Result<impl Sized, SourceError>, texts: &[&str]) {
@@ -143,37 +133,19 @@ fn what_is_gone_or_other_stops_with_its_name() {
     let mut partition = first(&broker, "events");
     let batches = read(&mut *partition, 4);
     let raw: Vec<_> = batches.iter().flat_map(RawBatch::records).collect();
-    assert_eq!(
-        raw,
-        [(0, &b"a"[..]), (1, b""), (2, b"c"), (3, b"d")],
-        "a tombstone is a record"
-    );
+    assert_eq!(raw, [(0, &b"a"[..]), (1, b""), (2, b"c"), (3, b"d")], "a tombstone is a record");
     let mark = partition.fingerprint();
     assert_eq!(partition.position(), at(4));
 
     // Retention passed the wanted offset, but not the end.
     broker.delete_records("events", 0, 3).unwrap();
-    let named = [
-        "topic events",
-        "partition 0",
-        "wanted position 2",
-        "oldest there is 3",
-    ];
+    let named = ["topic events", "partition 0", "wanted position 2", "oldest there is 3"];
     changed(partition.resume(&at(2), None), &named);
-    changed(
-        partition.resume(&Position::default(), None),
-        &["wanted position 0", "is 3"],
-    );
-    changed(
-        partition.resume(&at(9), None),
-        &["ends at 4", "wanted position 9"],
-    );
+    changed(partition.resume(&Position::default(), None), &["wanted position 0", "is 3"]);
+    changed(partition.resume(&at(9), None), &["ends at 4", "wanted position 9"]);
     partition.resume(&at(4), mark.as_deref()).unwrap();
     plain_send(&broker, "events", &[Some("e")]);
-    assert_eq!(
-        poll(&mut *partition).unwrap().records().collect::<Vec<_>>(),
-        [(4, &b"e"[..])]
-    );
+    assert_eq!(poll(&mut *partition).unwrap().records().collect::<Vec<_>>(), [(4, &b"e"[..])]);
 
     let mut config = KafkaConfig::new(broker.bootstrap(), "events");
     config.allow_missing_beginning = true;
@@ -184,38 +156,20 @@ fn what_is_gone_or_other_stops_with_its_name() {
     drop((partition, from_oldest));
     broker.delete_topic("events").unwrap();
     broker.create_topic("events", 1).unwrap();
-    plain_send(
-        &broker,
-        "events",
-        &[Some("a"), None, Some("c"), Some("d"), Some("e")],
-    );
+    plain_send(&broker, "events", &[Some("a"), None, Some("c"), Some("d"), Some("e")]);
     let mut partition = first(&broker, "events");
     partition.resume(&at(4), mark.as_deref()).unwrap();
-    changed(
-        poll(&mut *partition),
-        &["created anew", "wanted position 4", "oldest there is 0"],
-    );
+    changed(poll(&mut *partition), &["created anew", "wanted position 4", "oldest there is 0"]);
 }
 
 #[test]
 fn errors_say_what_to_do() {
     let mut broker = KafkaBroker::start().unwrap();
-    let absent = source(&broker.bootstrap(), "absent")
-        .unwrap()
-        .partitions()
-        .err();
-    assert!(
-        matches!(absent, Some(SourceError::Configuration { .. })),
-        "{absent:?}"
-    );
+    let absent = source(&broker.bootstrap(), "absent").unwrap().partitions().err();
+    assert!(matches!(absent, Some(SourceError::Configuration { .. })), "{absent:?}");
     let mut config = KafkaConfig::new(broker.bootstrap(), "events");
-    config
-        .properties
-        .insert("auto.offset.reset".to_owned(), "earliest".to_owned());
-    assert!(matches!(
-        Kafka::new(config),
-        Err(SourceError::Configuration { .. })
-    ));
+    config.properties.insert("auto.offset.reset".to_owned(), "earliest".to_owned());
+    assert!(matches!(Kafka::new(config), Err(SourceError::Configuration { .. })));
 
     broker.create_topic("events", 1).unwrap();
     plain_send(&broker, "events", &[Some("a")]);
@@ -230,10 +184,7 @@ fn errors_say_what_to_do() {
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    assert!(
-        matches!(error, SourceError::Unavailable { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, SourceError::Unavailable { .. }), "{error:?}");
     broker.restart().unwrap();
     plain_send(&broker, "events", &[Some("b")]);
     let again = loop {

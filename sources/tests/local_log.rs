@@ -42,20 +42,13 @@ fn conforms() {
         let directory = TempDir::new()?;
         fs::create_dir(directory.path().join("p0"))?;
         fs::create_dir(directory.path().join("p1"))?;
-        Ok(Log {
-            directory,
-            file: [0, 0],
-        })
+        Ok(Log { directory, file: [0, 0] })
     })
     .unwrap();
 }
 
 fn write(path: &Path, text: &str) {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
@@ -83,10 +76,7 @@ fn batch(partition: &mut dyn Partition) -> RawBatch {
 }
 
 fn lines(batch: &RawBatch) -> Vec<&str> {
-    batch
-        .records()
-        .map(|(_, raw)| std::str::from_utf8(raw).unwrap())
-        .collect()
+    batch.records().map(|(_, raw)| std::str::from_utf8(raw).unwrap()).collect()
 }
 
 fn changed(result: Result<impl Sized, SourceError>, text: &str) {
@@ -105,13 +95,7 @@ fn a_torn_last_line_is_no_record_yet_and_blank_lines_are() {
     write(&path, "one\r\n\ntor");
     let mut partition = open(&path);
     let end = partition.end().unwrap();
-    assert_eq!(
-        end,
-        Position {
-            segment: "events.jsonl".into(),
-            offset: 6
-        }
-    );
+    assert_eq!(end, Position { segment: "events.jsonl".into(), offset: 6 });
     assert_eq!(lines(&batch(&mut *partition)), ["one\r", ""]);
     assert_eq!(partition.position(), end);
     assert_eq!(partition.poll(9, None).unwrap(), Polled::Idle);
@@ -231,10 +215,7 @@ fn append_routes_by_target_and_heals() {
     }
     let input = input.trim_end();
     let summary = append(&log, 4, input.as_bytes(), by_target_transaction).unwrap();
-    assert_eq!(
-        (summary.records, summary.partitions, summary.healed),
-        (102, 4, 0)
-    );
+    assert_eq!((summary.records, summary.partitions, summary.healed), (102, 4, 0));
     let first = log.join("0000/00000000000000000000.jsonl");
     let text = fs::read_to_string(&first).unwrap();
     assert!(text.starts_with("no json\n\n") && text.ends_with("}\n"));
@@ -244,10 +225,7 @@ fn append_routes_by_target_and_heals() {
         with_records += 1;
         for n in 0..50 {
             let target = format!("\"t{n}\"");
-            let found = lines(&batch)
-                .iter()
-                .filter(|line| line.contains(&target))
-                .count();
+            let found = lines(&batch).iter().filter(|line| line.contains(&target)).count();
             assert!(found == 0 || found == 2, "a reversal is with its target");
         }
     }
@@ -256,11 +234,7 @@ fn append_routes_by_target_and_heals() {
     write(&first, "torn");
     let again = append(&log, 9, &b"no json either"[..], by_target_transaction).unwrap();
     assert_eq!((again.records, again.partitions, again.healed), (1, 4, 1));
-    assert!(
-        fs::read_to_string(&first)
-            .unwrap()
-            .ends_with("}\ntorn\nno json either\n")
-    );
+    assert!(fs::read_to_string(&first).unwrap().ends_with("}\ntorn\nno json either\n"));
 
     let locked = fs::File::open(log.join(".lock")).unwrap();
     locked.lock().unwrap();

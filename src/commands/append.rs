@@ -17,16 +17,10 @@ use crate::exit;
 /// # Errors
 /// A file that cannot be opened, before anything is appended; what the log says.
 pub fn run(args: &AppendArgs) -> anyhow::Result<()> {
-    let files = args
-        .files
-        .iter()
-        .filter(|file| file.as_path() != Path::new("-"));
+    let files = args.files.iter().filter(|file| file.as_path() != Path::new("-"));
     for file in files {
         if let Err(error) = File::open(file) {
-            return Err(exit::usage(format!(
-                "{} cannot be read: {error}",
-                file.display()
-            )));
+            return Err(exit::usage(format!("{} cannot be read: {error}", file.display())));
         }
     }
     let (mut records, mut bytes, mut partitions) = (0, 0, 0);

@@ -19,10 +19,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         errors.push(ConfigError {
             key: "store".to_owned(),
             line: None,
-            problem: format!(
-                "{} cannot be written: {error}",
-                config.store.path().display()
-            ),
+            problem: format!("{} cannot be written: {error}", config.store.path().display()),
             remedy: "name a directory that this user may write, or may make".to_owned(),
         });
     }
@@ -53,12 +50,10 @@ fn writable(path: &Path) -> io::Result<()> {
         }
         return tempfile::tempfile_in(path).map(|_| ());
     }
-    let parent = path
-        .parent()
-        .map(|parent| match parent.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => parent,
-        });
+    let parent = path.parent().map(|parent| match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    });
     match parent {
         Some(parent) => writable(parent),
         None => Err(io::ErrorKind::NotFound.into()),

@@ -64,19 +64,13 @@ fn folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
         std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     if entries.next().is_some() {
         let shown = folder.display();
-        return Err(exit::usage(format!(
-            "{shown} is not empty; name a new directory with --dir"
-        )));
+        return Err(exit::usage(format!("{shown} is not empty; name a new directory with --dir")));
     }
     Ok(folder.to_owned())
 }
 
 fn generate(log: &Path, events: u64) -> anyhow::Result<()> {
-    let workload = Workload {
-        events,
-        seed: 7,
-        ..Workload::default()
-    };
+    let workload = Workload { events, seed: 7, ..Workload::default() };
     let mut spool = tempfile::tempfile().context("making a temporary file")?;
     let summary = {
         let mut out = BufWriter::with_capacity(1 << 20, &mut spool);
@@ -150,12 +144,7 @@ impl Stage {
         let started = Instant::now();
         self.wait_for(events, |counts| bar.set_position(counts.read))?;
         bar.finish_and_clear();
-        let Counts {
-            read,
-            applied,
-            duplicate,
-            quarantined,
-        } = self.counts;
+        let Counts { read, applied, duplicate, quarantined } = self.counts;
         let grouped = output::grouped;
         say(&format!(
             "\n2. The worker threads have them committed in {} epochs, {} ({} events/s):\n   \
@@ -198,13 +187,8 @@ impl Stage {
     /// Appends records, waits for their commit, and returns its epoch.
     pub(super) fn append(&mut self, records: &[String]) -> anyhow::Result<Epoch> {
         let text = records.join("\n");
-        append(
-            &self.log,
-            PARTITIONS,
-            text.as_bytes(),
-            by_target_transaction,
-        )
-        .context("appending to the log")?;
+        append(&self.log, PARTITIONS, text.as_bytes(), by_target_transaction)
+            .context("appending to the log")?;
         self.wait_for(self.counts.read + records.len() as u64, |_| ())?;
         Ok(self.last)
     }

@@ -50,10 +50,8 @@ struct Said {
 
 /// Sums up what the commits say.
 fn committed(opened: &Opened, epoch: Epoch) -> anyhow::Result<BTreeMap<View, Said>> {
-    let mut sums: BTreeMap<View, Said> = View::ALL
-        .into_iter()
-        .map(|view| (view, Said::default()))
-        .collect();
+    let mut sums: BTreeMap<View, Said> =
+        View::ALL.into_iter().map(|view| (view, Said::default())).collect();
     for record in opened.log.iter(Epoch(1), epoch) {
         let record = record.context("reading the commits")?;
         for (name, totals) in &record.views {
@@ -62,10 +60,7 @@ fn committed(opened: &Opened, epoch: Epoch) -> anyhow::Result<BTreeMap<View, Sai
                 return Err(exit::usage(format!("{what}; use the trueup that wrote it")));
             };
             said.digest.add(totals.digest);
-            let grown = totals
-                .inserted
-                .cast_signed()
-                .wrapping_sub(totals.retracted.cast_signed());
+            let grown = totals.inserted.cast_signed().wrapping_sub(totals.retracted.cast_signed());
             said.rows = said.rows.wrapping_add(grown);
         }
     }
@@ -78,9 +73,6 @@ fn json(epoch: Epoch, committed: &BTreeMap<View, Said>) -> anyhow::Result<String
         epoch: Epoch,
         views: BTreeMap<&'static str, &'a Said>,
     }
-    let views = committed
-        .iter()
-        .map(|(view, said)| (view.name(), said))
-        .collect();
+    let views = committed.iter().map(|(view, said)| (view.name(), said)).collect();
     Ok(serde_json::to_string(&Digests { epoch, views })?)
 }

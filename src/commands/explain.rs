@@ -44,10 +44,8 @@ const fn column(name: &'static str, kind: Kind) -> Column {
 pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let opened = store::open(&store::location(&args.store)?)?;
     let epoch = opened.epoch(args.epoch)?;
-    let mut lines: Vec<Row> = of_account(&opened, View::Postings, args, epoch)?
-        .0
-        .into_keys()
-        .collect();
+    let mut lines: Vec<Row> =
+        of_account(&opened, View::Postings, args, epoch)?.0.into_keys().collect();
     let balances = of_account(&opened, View::Balances, args, epoch)?;
     if lines.is_empty() && balances.0.is_empty() {
         return Err(nothing(&opened, args, epoch)?);
@@ -57,11 +55,8 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let mut sums: BTreeMap<&str, Sums> = BTreeMap::new();
     let mut grid = Vec::with_capacity(lines.len());
     for line in &lines {
-        let sum = sums
-            .entry(text(View::Postings, line, "currency"))
-            .or_default();
-        sum.add(line)
-            .with_context(|| format!("summing up {}", args.account))?;
+        let sum = sums.entry(text(View::Postings, line, "currency")).or_default();
+        sum.add(line).with_context(|| format!("summing up {}", args.account))?;
         grid.push(cells(line, &statuses, sum.balance(), opened.scale));
     }
     output::print(args.format, COLUMNS, grid.into_iter())?;
@@ -85,9 +80,7 @@ fn of_account(
     epoch: Epoch,
 ) -> anyhow::Result<Rows> {
     let mut filter =
-        Filter::default()
-            .text(view, "tenant", &args.tenant)
-            .text(view, "account", &args.account);
+        Filter::default().text(view, "tenant", &args.tenant).text(view, "account", &args.account);
     if let Some(currency) = &args.currency {
         filter = filter.text(view, "currency", currency);
     }
@@ -106,10 +99,8 @@ fn statuses(
     epoch: Epoch,
 ) -> anyhow::Result<HashMap<(String, String), String>> {
     const VIEW: View = View::TransactionTotals;
-    let transactions: BTreeSet<&str> = lines
-        .iter()
-        .map(|line| text(View::Postings, line, "transaction_id"))
-        .collect();
+    let transactions: BTreeSet<&str> =
+        lines.iter().map(|line| text(View::Postings, line, "transaction_id")).collect();
     let place = VIEW.column_index("transaction_id").unwrap_or(usize::MAX);
     let of_tenant = Filter::default().text(VIEW, "tenant", tenant);
     let wants = |table: &Table, row: usize| {
@@ -121,10 +112,7 @@ fn statuses(
         .with_context(|| format!("reading {} at epoch {epoch}", VIEW.name()))?;
     let of_row = |row: &Row| {
         let field = |name| text(VIEW, row, name).to_owned();
-        (
-            (field("transaction_id"), field("currency")),
-            field("status"),
-        )
+        ((field("transaction_id"), field("currency")), field("status"))
     };
     Ok(rows.0.keys().map(of_row).collect())
 }
@@ -132,10 +120,7 @@ fn statuses(
 fn in_time(a: &Row, b: &Row) -> Ordering {
     let keys = ["currency", "effective_at", "transaction_id", "leg", "line"];
     let compared = keys.map(|key| datum(a, key).cmp(&datum(b, key)));
-    compared
-        .into_iter()
-        .find(|order| order.is_ne())
-        .unwrap_or(Ordering::Equal)
+    compared.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 fn datum<'a>(line: &'a Row, column: &str) -> Option<&'a Datum> {
@@ -167,9 +152,7 @@ fn cells(
     let cell = |column: &Column| match column.name {
         "transaction_status" => status.cloned().unwrap_or_default(),
         "balance" => Amount(balance).display(scale).to_string(),
-        name => datum(line, name)
-            .map(|datum| datum.display(scale))
-            .unwrap_or_default(),
+        name => datum(line, name).map(|datum| datum.display(scale)).unwrap_or_default(),
     };
     COLUMNS.iter().map(cell).collect()
 }
@@ -193,9 +176,7 @@ impl Sums {
             ("pending", "debit") => &mut self.pending_debits,
             ("pending", "credit") => &mut self.pending_credits,
             (status, side) => {
-                return Err(exit::difference(format!(
-                    "a line is {status:?} on side {side:?}"
-                )));
+                return Err(exit::difference(format!("a line is {status:?} on side {side:?}")));
             }
         };
         let amount = units(View::Postings, line, "amount");
@@ -225,10 +206,7 @@ impl Sums {
             .filter(|(name, sum)| published(name) != *sum)
             .map(|(name, sum)| {
                 let (lines, row) = (Amount(sum).display(scale), published(name));
-                format!(
-                    "{name} is {lines} by the lines, {} published",
-                    Amount(row).display(scale)
-                )
+                format!("{name} is {lines} by the lines, {} published", Amount(row).display(scale))
             })
             .collect()
     }
@@ -236,10 +214,7 @@ impl Sums {
 
 /// Compares the sums with the published balances: `Ok` where they add up.
 fn verdict(sums: &BTreeMap<&str, Sums>, balances: &Rows, scale: Scale) -> Result<String, String> {
-    let rows = balances
-        .0
-        .keys()
-        .map(|row| (text(View::Balances, row, "currency"), row));
+    let rows = balances.0.keys().map(|row| (text(View::Balances, row, "currency"), row));
     let published: BTreeMap<&str, &Row> = rows.collect();
     let currencies: BTreeSet<&str> = sums.keys().chain(published.keys()).copied().collect();
     let (mut right, mut wrong) = (Vec::new(), Vec::new());
@@ -260,10 +235,7 @@ fn verdict(sums: &BTreeMap<&str, Sums>, balances: &Rows, scale: Scale) -> Result
                 ));
             }
             (Some(sum), None) => {
-                wrong.push(format!(
-                    "{currency}: {} lines, and no balance published",
-                    sum.lines
-                ));
+                wrong.push(format!("{currency}: {} lines, and no balance published", sum.lines));
             }
             (None, _) => wrong.push(format!("{currency}: a balance is published without lines")),
         }
@@ -279,11 +251,8 @@ fn nothing(opened: &Opened, args: &ExplainArgs, epoch: Epoch) -> anyhow::Result<
     let of_tenant = Filter::default().text(View::Balances, "tenant", &args.tenant);
     let wants = |table: &Table, row| of_tenant.wants(table, row);
     let rows = rows_at(&opened.log, View::Balances, Some(epoch), Some(&wants))?;
-    let accounts: BTreeSet<&str> = rows
-        .0
-        .keys()
-        .map(|row| text(View::Balances, row, "account"))
-        .collect();
+    let accounts: BTreeSet<&str> =
+        rows.0.keys().map(|row| text(View::Balances, row, "account")).collect();
     let (tenant, account) = (&args.tenant, &args.account);
     let hint = match nearest(account, accounts.iter().copied()) {
         _ if accounts.is_empty() => format!("tenant {tenant} has no balances at all"),
@@ -300,9 +269,7 @@ mod tests {
     use super::*;
 
     fn balance(values: [i128; 6]) -> Rows {
-        let mut row: Row = ["acme", "cash", "EUR"]
-            .map(|t| Datum::Text(t.into()))
-            .to_vec();
+        let mut row: Row = ["acme", "cash", "EUR"].map(|t| Datum::Text(t.into())).to_vec();
         row.extend(values.map(Datum::Amount));
         let mut rows = Rows::default();
         rows.add(row, 1);
@@ -312,23 +279,12 @@ mod tests {
     #[test]
     fn the_verdict_names_what_differs() {
         let scale = Scale::new(2).unwrap();
-        let sums = Sums {
-            lines: 3,
-            posted_debits: 1000,
-            posted_credits: 250,
-            ..Sums::default()
-        };
+        let sums = Sums { lines: 3, posted_debits: 1000, posted_credits: 250, ..Sums::default() };
         let sums = BTreeMap::from([("EUR", sums)]);
         let good = verdict(&sums, &balance([1000, 250, 0, 0, 750, 750]), scale);
-        assert_eq!(
-            good.as_deref(),
-            Ok("adds up; 3 EUR lines: debits 10 - credits 2.5 = 7.5")
-        );
+        assert_eq!(good.as_deref(), Ok("adds up; 3 EUR lines: debits 10 - credits 2.5 = 7.5"));
         let bad = verdict(&sums, &balance([1000, 251, 0, 0, 750, 750]), scale).unwrap_err();
-        assert!(
-            bad.contains("posted_credits is 2.5 by the lines, 2.51 published"),
-            "{bad}"
-        );
+        assert!(bad.contains("posted_credits is 2.5 by the lines, 2.51 published"), "{bad}");
         let none = verdict(&sums, &Rows::default(), scale).unwrap_err();
         assert!(none.contains("no balance published"), "{none}");
         let lost = verdict(&BTreeMap::new(), &balance([0; 6]), scale).unwrap_err();

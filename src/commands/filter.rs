@@ -84,11 +84,7 @@ fn amount(text: &str, scale: Scale) -> Option<i128> {
     }
     let units: i128 = format!("{whole}{fraction:0<places$}").parse().ok()?;
     let units = Some(units).filter(|units| *units <= Amount::MAX_SUM.0)?;
-    Some(if unsigned.len() < text.len() {
-        -units
-    } else {
-        units
-    })
+    Some(if unsigned.len() < text.len() { -units } else { units })
 }
 
 fn form(ty: ColumnType) -> &'static str {
@@ -113,10 +109,7 @@ mod tests {
             ("-1.50", Some(-1_500_000_000)),
             ("0", Some(0)),
             ("-0.000000001", Some(-1)),
-            (
-                "99999999999999999999999999999.999999999",
-                Some(10_i128.pow(38) - 1),
-            ),
+            ("99999999999999999999999999999.999999999", Some(10_i128.pow(38) - 1)),
             ("100000000000000000000000000000", None),
             ("0.0000000001", None),
             ("1e3", None),
@@ -133,21 +126,10 @@ mod tests {
     #[test]
     fn conditions() {
         let parse = |text: &str| Filter::default().parse(View::Postings, text, Scale::DEFAULT);
-        for good in [
-            "amount=1.50",
-            "line=0",
-            "effective_at=2026-01-01T00:00:00+01:00",
-            "leg=",
-        ] {
+        for good in ["amount=1.50", "line=0", "effective_at=2026-01-01T00:00:00+01:00", "leg="] {
             assert!(parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "amount=x",
-            "line=",
-            "effective_at=2026-01-01",
-            "status",
-            "colour=red",
-        ] {
+        for bad in ["amount=x", "line=", "effective_at=2026-01-01", "status", "colour=red"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         let hint = parse("acount=x").unwrap_err().to_string();

@@ -34,18 +34,12 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
             let input = BufReader::with_capacity(1 << 20, &mut records);
             append(log, args.partitions, input, by_target_transaction)
                 .context("appending what was generated")?;
-            (
-                records.generator.summary().clone(),
-                log.display().to_string(),
-            )
+            (records.generator.summary().clone(), log.display().to_string())
         }
         None if args.out == Path::new("-") => {
             // A bar would mix with the records where both go to one terminal.
             let summary = write_jsonl(&workload, Output::open());
-            (
-                summary.context("writing to standard output")?,
-                "standard output".to_owned(),
-            )
+            (summary.context("writing to standard output")?, "standard output".to_owned())
         }
         None => {
             let place = args.out.display().to_string();
@@ -64,10 +58,7 @@ fn to_file(workload: &Workload, path: &Path, bar: &ProgressBar) -> io::Result<Su
     let mut file = File::create(path)?;
     let mut records = Records::new(workload, bar.clone());
     let mut out = BufWriter::with_capacity(1 << 20, &mut file);
-    io::copy(
-        &mut BufReader::with_capacity(1 << 20, &mut records),
-        &mut out,
-    )?;
+    io::copy(&mut BufReader::with_capacity(1 << 20, &mut records), &mut out)?;
     out.flush()?;
     Ok(records.generator.summary().clone())
 }
@@ -97,12 +88,7 @@ struct Records {
 
 impl Records {
     fn new(workload: &Workload, bar: ProgressBar) -> Records {
-        Records {
-            generator: Generator::new(workload),
-            bar,
-            line: Vec::new(),
-            read: 0,
-        }
+        Records { generator: Generator::new(workload), bar, line: Vec::new(), read: 0 }
     }
 }
 

@@ -123,11 +123,7 @@ fn write_table(
     table.load_style(UTF8_BORDERS_ONLY);
     table.set_header(columns.iter().map(|column| {
         let cell = Cell::new(column.name);
-        if coloured {
-            cell.add_attribute(Attribute::Bold)
-        } else {
-            cell
-        }
+        if coloured { cell.add_attribute(Attribute::Bold) } else { cell }
     }));
     if coloured {
         table.enforce_styling();
@@ -157,9 +153,7 @@ fn write_csv(
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
     };
-    writer
-        .write_record(columns.iter().map(|column| column.name))
-        .map_err(plain)?;
+    writer.write_record(columns.iter().map(|column| column.name)).map_err(plain)?;
     for row in rows {
         writer.write_record(&row).map_err(plain)?;
     }
@@ -186,11 +180,7 @@ fn write_json(
         out.write_all(b"}")?;
         before = ",\n ";
     }
-    let end = if before.starts_with('[') {
-        "[]\n"
-    } else {
-        "\n]\n"
-    };
+    let end = if before.starts_with('[') { "[]\n" } else { "\n]\n" };
     out.write_all(end.as_bytes())
 }
 
@@ -233,18 +223,9 @@ mod tests {
     use super::*;
 
     const COLUMNS: &[Column] = &[
-        Column {
-            name: "account",
-            kind: Kind::Text,
-        },
-        Column {
-            name: "amount",
-            kind: Kind::Amount,
-        },
-        Column {
-            name: "line",
-            kind: Kind::Integer,
-        },
+        Column { name: "account", kind: Kind::Text },
+        Column { name: "amount", kind: Kind::Amount },
+        Column { name: "line", kind: Kind::Integer },
     ];
 
     fn rendered(format: OutputFormat, rows: &[[&str; 3]]) -> String {
@@ -254,10 +235,8 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    const ROWS: &[[&str; 3]] = &[
-        ["cash, \"petty\"", "-1.5", "0"],
-        ["a\nb\u{1b}[2J\u{202e}", "10000", "12"],
-    ];
+    const ROWS: &[[&str; 3]] =
+        &[["cash, \"petty\"", "-1.5", "0"], ["a\nb\u{1b}[2J\u{202e}", "10000", "12"]];
 
     #[test]
     fn csv_keeps_the_data() {
@@ -287,21 +266,14 @@ mod tests {
         assert!(!text.contains('\u{1b}'));
         let lines: Vec<&str> = text.lines().collect();
         let end = |line: &str, cell: &str| line.find(cell).unwrap() + cell.len();
-        let rows: Vec<&&str> = lines
-            .iter()
-            .filter(|line| line.contains("00") || line.contains("-1.5"))
-            .collect();
+        let rows: Vec<&&str> =
+            lines.iter().filter(|line| line.contains("00") || line.contains("-1.5")).collect();
         assert_eq!(end(rows[0], "-1.5"), end(rows[1], "10000"), "{text}");
     }
 
     #[test]
     fn grouping() {
-        let rows = [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ];
+        let rows = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
         for (number, text) in rows {
             assert_eq!(grouped(number), text);
         }

@@ -47,10 +47,7 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<()> {
     if args.format == OutputFormat::Table {
         let all = rows.0.len();
         let shown = if all > limit {
-            format!(
-                "the first {limit} of {} rows (--limit 0 for all)",
-                grouped(all as u64)
-            )
+            format!("the first {limit} of {} rows (--limit 0 for all)", grouped(all as u64))
         } else {
             format!("{} rows", grouped(all as u64))
         };
@@ -60,9 +57,7 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<()> {
 }
 
 fn cells(row: &[Datum], opened: &Opened) -> Vec<String> {
-    row.iter()
-        .map(|datum| datum.display(opened.scale))
-        .collect()
+    row.iter().map(|datum| datum.display(opened.scale)).collect()
 }
 
 /// Checks that every row is there once, and every key at most once.

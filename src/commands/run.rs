@@ -36,11 +36,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     if args.json {
         return output::line(&json(&summary)?);
     }
-    let how = if stopped.load(Ordering::Relaxed) {
-        "stopped"
-    } else {
-        "caught up"
-    };
+    let how = if stopped.load(Ordering::Relaxed) { "stopped" } else { "caught up" };
     note(&described(&summary, how));
     Ok(())
 }
@@ -71,11 +67,7 @@ pub(super) fn options(
         workers: config.workers,
         commit_interval: config.commit_interval,
         commit_max_records: config.commit_max_records,
-        sources: config
-            .sources
-            .iter()
-            .map(source)
-            .collect::<Result<_, _>>()?,
+        sources: config.sources.iter().map(source).collect::<Result<_, _>>()?,
         until_caught_up,
         configuration_hash: config.hash(),
         stop,
@@ -141,8 +133,7 @@ impl Watch {
             self.begun = Instant::now();
             let read = grouped(self.replayed.read);
             let epoch = progress.epoch;
-            self.line
-                .set_message(format!("re-reading: epoch {epoch}, {read} events"));
+            self.line.set_message(format!("re-reading: epoch {epoch}, {read} events"));
             return;
         }
         self.new.add(progress.counts);
@@ -154,10 +145,7 @@ impl Watch {
             counted(self.new)
         ));
         let now = Instant::now();
-        if self
-            .logged
-            .is_none_or(|logged| now - logged >= LOG_INTERVAL)
-        {
+        if self.logged.is_none_or(|logged| now - logged >= LOG_INTERVAL) {
             self.logged = Some(now);
             tracing::info!(
                 epoch = progress.epoch.0,
@@ -244,9 +232,7 @@ fn json(summary: &Summary) -> anyhow::Result<String> {
 /// Returns the most memory this process has held, where the system says so.
 fn peak_resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }

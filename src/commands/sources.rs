@@ -13,12 +13,7 @@ pub(super) fn transport(source: &SourceConfig) -> anyhow::Result<Box<dyn Transpo
     match &source.transport {
         TransportConfig::LocalLog { path } => Ok(Box::new(LocalLog::new(path))),
         #[cfg(feature = "kafka")]
-        TransportConfig::Kafka {
-            brokers,
-            topic,
-            from_oldest,
-            properties,
-        } => {
+        TransportConfig::Kafka { brokers, topic, from_oldest, properties } => {
             let mut config = KafkaConfig::new(brokers, topic);
             config.allow_missing_beginning = *from_oldest;
             config.properties.extend(properties.0.iter().cloned());

@@ -35,9 +35,7 @@ pub(super) fn open(location: &StoreLocation) -> anyhow::Result<Opened> {
     let store: Arc<dyn Store> = match DirectoryStore::open_existing(path) {
         Ok(store) => Arc::new(store),
         Err(StoreError::NotFound { .. }) if path.exists() => {
-            return Err(exit::usage(format!(
-                "{shown} is no directory; --store takes one"
-            )));
+            return Err(exit::usage(format!("{shown} is no directory; --store takes one")));
         }
         Err(StoreError::NotFound { .. }) => return Err(empty()),
         Err(error) => return Err(error).with_context(|| format!("opening the store {shown}")),

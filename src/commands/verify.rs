@@ -58,10 +58,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     bar.set_message("comparing every view");
     let expected = reference.views();
     drop(reference);
-    if cuts
-        .last()
-        .is_some_and(|last| !difference::differing(last, &expected).is_empty())
-    {
+    if cuts.last().is_some_and(|last| !difference::differing(last, &expected).is_empty()) {
         drop(expected);
         bar.finish_and_clear();
         return Err(difference::locate(&opened, &mut log, &cuts)?);
@@ -70,11 +67,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let rows: Vec<String> = expected
         .iter()
         .map(|(view, rows)| {
-            format!(
-                "  {:<20} {:>15} rows",
-                view.name(),
-                grouped(rows.0.len() as u64)
-            )
+            format!("  {:<20} {:>15} rows", view.name(), grouped(rows.0.len() as u64))
         })
         .collect();
     output::line(&format!(
@@ -97,11 +90,8 @@ fn counts(cuts: &[Cut]) -> Counts {
 
 /// Finds the sources that the commits name, in the configuration or behind `--input`.
 fn open_log(input: Option<&Path>, config: Option<&Config>, cuts: &[Cut]) -> anyhow::Result<Log> {
-    let mut names: Vec<&str> = cuts
-        .iter()
-        .flat_map(|cut| &cut.inputs)
-        .map(|input| input.source.as_str())
-        .collect();
+    let mut names: Vec<&str> =
+        cuts.iter().flat_map(|cut| &cut.inputs).map(|input| input.source.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     let configured: Vec<SourceConfig> = match (input, config) {
@@ -135,9 +125,7 @@ fn open_log(input: Option<&Path>, config: Option<&Config>, cuts: &[Cut]) -> anyh
 fn local_log(name: &str, path: &Path) -> SourceConfig {
     SourceConfig {
         name: name.to_owned(),
-        transport: TransportConfig::LocalLog {
-            path: path.to_owned(),
-        },
+        transport: TransportConfig::LocalLog { path: path.to_owned() },
         format: FormatConfig::Json,
         backfill: false,
     }

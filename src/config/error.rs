@@ -61,10 +61,7 @@ pub struct Invalid {
 impl Invalid {
     /// Builds the reason.
     pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Invalid {
-        Invalid {
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
+        Invalid { problem: problem.into(), remedy: remedy.into() }
     }
 }
 

@@ -17,45 +17,18 @@ use super::{
     FormatConfig, SourceConfig, TransportConfig, WORKERS_MAX, kafka, value, workers_default,
 };
 
-const ROOT_KEYS: &[&str] = &[
-    "store",
-    "amount_scale",
-    "workers",
-    "commit_interval",
-    "commit_max_records",
-    "source",
-];
+const ROOT_KEYS: &[&str] =
+    &["store", "amount_scale", "workers", "commit_interval", "commit_max_records", "source"];
 const LOCAL_LOG_KEYS: &[&str] = &["name", "type", "path", "format", "backfill"];
-const KAFKA_KEYS: &[&str] = &[
-    "name",
-    "type",
-    "brokers",
-    "topic",
-    "start",
-    "properties",
-    "format",
-    "backfill",
-];
-const ANY_SOURCE_KEYS: &[&str] = &[
-    "name",
-    "type",
-    "path",
-    "brokers",
-    "topic",
-    "start",
-    "properties",
-    "format",
-    "backfill",
-];
+const KAFKA_KEYS: &[&str] =
+    &["name", "type", "brokers", "topic", "start", "properties", "format", "backfill"];
+const ANY_SOURCE_KEYS: &[&str] =
+    &["name", "type", "path", "brokers", "topic", "start", "properties", "format", "backfill"];
 
 /// Parses a file; see [`Config::parse`].
 pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Vec<ConfigError>> {
     let (document, syntax_errors) = DeTable::parse_recoverable(text);
-    let mut reading = Reading {
-        text,
-        base,
-        errors: Vec::new(),
-    };
+    let mut reading = Reading { text, base, errors: Vec::new() };
     let config = reading.config(document.get_ref());
     let errors = reading.with_syntax_errors(&syntax_errors);
     match config {
@@ -74,11 +47,7 @@ pub(super) struct Section<'a, 'i> {
 
 impl Section<'_, '_> {
     pub(super) fn key(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 }
 
@@ -91,11 +60,7 @@ pub(super) struct Reading<'t> {
 
 impl Reading<'_> {
     fn config(&mut self, table: &DeTable<'_>) -> Option<Config> {
-        let root = Section {
-            table,
-            path: String::new(),
-            span: None,
-        };
+        let root = Section { table, path: String::new(), span: None };
         self.known_keys(&root, ROOT_KEYS);
         let base = self.base;
         let store = self.required(&root, "store", "a directory, as in store = \"books\"");
@@ -127,23 +92,13 @@ impl Reading<'_> {
         const REMEDY: &str = "add a section [[source]] with name, type and, for type = \
                               \"local_log\", path";
         let Some(found) = root.table.get("source") else {
-            self.report(
-                root,
-                "source",
-                None,
-                Invalid::new("there is no source", REMEDY),
-            );
+            self.report(root, "source", None, Invalid::new("there is no source", REMEDY));
             return Vec::new();
         };
         let tables = found.get_ref().as_array().filter(|array| !array.is_empty());
         let Some(array) = tables else {
             let problem = format!("it is a {}, no list of sections", kind(found.get_ref()));
-            self.report(
-                root,
-                "source",
-                Some(found.span()),
-                Invalid::new(problem, REMEDY),
-            );
+            self.report(root, "source", Some(found.span()), Invalid::new(problem, REMEDY));
             return Vec::new();
         };
         let mut sources = Vec::new();
@@ -168,11 +123,7 @@ impl Reading<'_> {
         section: &Section<'_, '_>,
         names: &mut BTreeSet<String>,
     ) -> Option<SourceConfig> {
-        let name = self.required(
-            section,
-            "name",
-            "a name that stays, as in name = \"payments\"",
-        );
+        let name = self.required(section, "name", "a name that stays, as in name = \"payments\"");
         let name = name.and_then(|at| {
             self.parsed(section, at, |text| {
                 let name = value::source_name(text)?;
@@ -210,11 +161,7 @@ impl Reading<'_> {
 
     fn local_log(&mut self, section: &Section<'_, '_>) -> Option<TransportConfig> {
         let base = self.base;
-        let at = self.required(
-            section,
-            "path",
-            "the directory of the log, or a .jsonl file",
-        )?;
+        let at = self.required(section, "path", "the directory of the log, or a .jsonl file")?;
         let path = self.parsed(section, at, |text| {
             if text.is_empty() {
                 let remedy = "name the directory of the log, or a .jsonl file";
@@ -264,11 +211,7 @@ impl Reading<'_> {
     ) -> Option<Found<'a>> {
         let found = section.table.get(key)?;
         match found.get_ref().as_str() {
-            Some(text) => Some(Found {
-                key,
-                text,
-                span: found.span(),
-            }),
+            Some(text) => Some(Found { key, text, span: found.span() }),
             None => {
                 let problem = format!("{} is a {}", self.shown(found), kind(found.get_ref()));
                 let invalid = Invalid::new(problem, "write a text in quotes");
@@ -311,12 +254,7 @@ impl Reading<'_> {
             DeValue::Integer(_) => format!("{} is out of range", self.shown(found)),
             other => format!("{} is a {}", self.shown(found), kind(other)),
         };
-        self.report(
-            section,
-            key,
-            Some(found.span()),
-            Invalid::new(problem, remedy),
-        );
+        self.report(section, key, Some(found.span()), Invalid::new(problem, remedy));
         None
     }
 
@@ -351,11 +289,7 @@ impl Reading<'_> {
         let text = self.text.get(value.span()).unwrap_or_default();
         let line = text.lines().next().unwrap_or_default();
         let short: String = line.chars().take(60).collect();
-        if short.len() < text.len() {
-            format!("{short}…")
-        } else {
-            short
-        }
+        if short.len() < text.len() { format!("{short}…") } else { short }
     }
 
     /// Adds what is no TOML. A key may be missing and a line may be odd because of that, so such
@@ -380,8 +314,7 @@ impl Reading<'_> {
             });
         }
         self.errors.extend(syntax.into_values());
-        self.errors
-            .sort_by_key(|error| error.line.unwrap_or(usize::MAX));
+        self.errors.sort_by_key(|error| error.line.unwrap_or(usize::MAX));
         self.errors
     }
 }

@@ -40,11 +40,7 @@ fn properties(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Propertie
         reading.report(section, "properties", Some(found.span()), invalid);
         return properties;
     };
-    let inner = Section {
-        table,
-        path: section.key("properties"),
-        span: Some(found.span()),
-    };
+    let inner = Section { table, path: section.key("properties"), span: Some(found.span()) };
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         if let Some(why) = value::forbidden_property(name) {
@@ -57,12 +53,7 @@ fn properties(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Propertie
             None if value.get_ref().is_table() => {
                 let problem = "it is a section: dots in a bare key divide it";
                 let remedy = "write the whole name in quotes: \"security.protocol\" = \"SSL\"";
-                reading.report(
-                    &inner,
-                    name,
-                    Some(key.span()),
-                    Invalid::new(problem, remedy),
-                );
+                reading.report(&inner, name, Some(key.span()), Invalid::new(problem, remedy));
             }
             None => {
                 let problem = format!("it is a {}", kind(value.get_ref()));

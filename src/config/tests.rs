@@ -27,10 +27,7 @@ fn the_smallest_configuration_has_the_defaults() {
     assert_eq!(config.commit_max_records, COMMIT_MAX_RECORDS_DEFAULT);
     assert_eq!(config.workers, workers_default());
     let path = PathBuf::from("/base/log");
-    assert_eq!(
-        config.sources[0].transport,
-        TransportConfig::LocalLog { path }
-    );
+    assert_eq!(config.sources[0].transport, TransportConfig::LocalLog { path });
     assert!(!config.sources[0].backfill);
 }
 
@@ -61,10 +58,7 @@ fn the_hash_is_of_the_meaning_only() {
     assert_eq!(plain.hash(), moved.hash());
     assert_ne!(plain.hash(), finer.hash());
     // Stores of earlier runs hold this hash.
-    assert_eq!(
-        plain.hash(),
-        "d8350ae683df3e07996a0d4d737de9b708c8435ad16cb255127a4ee1fbed58a2"
-    );
+    assert_eq!(plain.hash(), "d8350ae683df3e07996a0d4d737de9b708c8435ad16cb255127a4ee1fbed58a2");
 }
 
 #[test]
@@ -100,11 +94,7 @@ fn passwords_are_not_printed() {
                 topic = \"t\"\nproperties = { \"group.id\" = \"hunter2\", \"x\" = [\"hunter2\"] }";
     let found = Config::parse(text, Path::new("")).unwrap_err();
     assert_eq!(found.len(), 2);
-    assert!(
-        found
-            .iter()
-            .all(|error| !error.to_string().contains("hunter2"))
-    );
+    assert!(found.iter().all(|error| !error.to_string().contains("hunter2")));
 }
 
 #[test]
@@ -161,14 +151,8 @@ type = \"local-log\"
 fn bad_files() {
     let with_source = |text: &str| format!("{text}\n{GOOD_SOURCE}");
     let rows: &[(String, &[&str])] = &[
-        (
-            String::new(),
-            &["- store: it is missing", "- source: there is no source"],
-        ),
-        (
-            "store = \"s\"".to_owned(),
-            &["- source: there is no source"],
-        ),
+        (String::new(), &["- store: it is missing", "- source: there is no source"]),
+        ("store = \"s\"".to_owned(), &["- source: there is no source"]),
         (
             "store = \"s\"\nsource = \"x\"".to_owned(),
             &["2 source: it is a text, no list of sections"],
@@ -177,10 +161,7 @@ fn bad_files() {
             "store = \"s\"\n[source]\nname = \"a\"".to_owned(),
             &["2 source: it is a section, no list of sections"],
         ),
-        (
-            with_source("store = \"s3://b\""),
-            &["1 store: \"s3://b\": object storage comes later"],
-        ),
+        (with_source("store = \"s3://b\""), &["1 store: \"s3://b\": object storage comes later"]),
         (with_source("store = 5"), &["1 store: 5 is a whole number"]),
         (
             with_source("store = \"s\"\namount_scale = 2.0"),
@@ -216,13 +197,6 @@ fn remedies_suggest_what_was_meant() {
     let text = with("stroe = \"a\"");
     let errors = Config::parse(&text, Path::new("")).unwrap_err();
     assert_eq!(errors[0].remedy, "did you mean `store`?");
-    let shown = ConfigErrors {
-        origin: "trueup.toml".to_owned(),
-        errors,
-    };
-    assert!(
-        shown
-            .to_string()
-            .starts_with("trueup.toml: 2 errors\n  line 1: stroe: ")
-    );
+    let shown = ConfigErrors { origin: "trueup.toml".to_owned(), errors };
+    assert!(shown.to_string().starts_with("trueup.toml: 2 errors\n  line 1: stroe: "));
 }

@@ -48,13 +48,12 @@ pub fn store(text: &str, base: &Path) -> Result<StoreLocation, Invalid> {
                 )),
             }
         }
-        "s3" | "s3a" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss" | "http" | "https" => Err(
-            Invalid::new(format!("{text:?}: object storage comes later"), REMEDY),
-        ),
-        other => Err(Invalid::new(
-            format!("{text:?}: {other}:// is no store that trueup knows"),
-            REMEDY,
-        )),
+        "s3" | "s3a" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss" | "http" | "https" => {
+            Err(Invalid::new(format!("{text:?}: object storage comes later"), REMEDY))
+        }
+        other => {
+            Err(Invalid::new(format!("{text:?}: {other}:// is no store that trueup knows"), REMEDY))
+        }
     }
 }
 
@@ -70,9 +69,7 @@ fn percent_decoded(text: &str) -> Option<String> {
         let low = char::from(rest.next()?).to_digit(16)?;
         bytes.push(u8::try_from(high * 16 + low).ok()?);
     }
-    String::from_utf8(bytes)
-        .ok()
-        .filter(|path| !path.contains('\0'))
+    String::from_utf8(bytes).ok().filter(|path| !path.contains('\0'))
 }
 
 /// The shortest and the longest commit interval.
@@ -94,10 +91,7 @@ pub fn commit_interval(text: &str) -> Result<Duration, Invalid> {
         "h" => 3_600_000,
         _ => return Err(Invalid::new(format!("{text:?} is no duration"), REMEDY)),
     };
-    let milliseconds = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(unit_ms));
+    let milliseconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit_ms));
     match milliseconds.map(Duration::from_millis) {
         Some(interval) if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) => Ok(interval),
         Some(_) => Err(Invalid::new(format!("{text:?} is out of range"), REMEDY)),
@@ -265,9 +259,7 @@ mod tests {
     fn brokers_are_host_and_port() {
         assert_eq!(brokers("a:1, b:2").as_deref(), Ok("a:1,b:2"));
         assert_eq!(brokers("[::1]:9092").as_deref(), Ok("[::1]:9092"));
-        for text in [
-            "", "a", "a:", ":9092", "a:1,,b:2", "a:0", "a:70000", "a b:1",
-        ] {
+        for text in ["", "a", "a:", ":9092", "a:1,,b:2", "a:0", "a:70000", "a b:1"] {
             assert!(brokers(text).is_err(), "{text:?}");
         }
     }

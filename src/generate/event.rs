@@ -36,21 +36,11 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn debit(account: u64, currency: usize, amount: u64) -> Line {
-        Line {
-            account,
-            currency,
-            credit: false,
-            amount,
-        }
+        Line { account, currency, credit: false, amount }
     }
 
     pub(super) fn credit(account: u64, currency: usize, amount: u64) -> Line {
-        Line {
-            account,
-            currency,
-            credit: true,
-            amount,
-        }
+        Line { account, currency, credit: true, amount }
     }
 }
 

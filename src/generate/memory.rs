@@ -26,13 +26,7 @@ pub(super) struct Memory {
 impl Memory {
     /// Remembers `capacity` recent openings and twice as many old ones.
     pub(super) fn new(capacity: usize) -> Memory {
-        Memory {
-            recent: Vec::new(),
-            oldest: 0,
-            old: Vec::new(),
-            fallen: 0,
-            capacity,
-        }
+        Memory { recent: Vec::new(), oldest: 0, old: Vec::new(), fallen: 0, capacity }
     }
 
     /// Remembers an opening; its revision is from now on the newest that was planned.

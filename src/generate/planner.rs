@@ -66,11 +66,7 @@ impl Planner {
     pub(super) fn next_event(&mut self, position: u64, left: u64) -> Event {
         self.position = position;
         let event = loop {
-            let until = if self.queue.len() >= left {
-                u64::MAX
-            } else {
-                position
-            };
+            let until = if self.queue.len() >= left { u64::MAX } else { position };
             match self.queue.pop(until) {
                 Some(event) => break event,
                 None => scenarios::plan(self),
@@ -83,11 +79,7 @@ impl Planner {
     }
 
     fn plan_duplicates(&mut self, event: &Event) {
-        let delay = if self.draw.chance(30_000) {
-            Delay::Far
-        } else {
-            Delay::Near
-        };
+        let delay = if self.draw.chance(30_000) { Delay::Far } else { Delay::Near };
         let mut copy = *event;
         copy.planted = Hostilities::default();
         match self.draw.below(1_000) {
@@ -164,23 +156,14 @@ impl Planner {
         let nanos = ms % 1_000 * 1_000_000 + self.draw.below(1_000_000);
         let kept = power_of_ten(9 - digits);
         let offset = self.draw.index(OFFSETS.len());
-        When {
-            seconds: ms / 1_000,
-            nanos: nanos / kept * kept,
-            digits,
-            offset,
-        }
+        When { seconds: ms / 1_000, nanos: nanos / kept * kept, digits, offset }
     }
 
     /// Moves an instant into the past by up to `seconds`.
     pub(super) fn before(&mut self, when: When, seconds: u64) -> When {
         let offset = self.draw.index(OFFSETS.len());
         let seconds = when.seconds.saturating_sub(self.draw.below(seconds));
-        When {
-            seconds,
-            offset,
-            ..when
-        }
+        When { seconds, offset, ..when }
     }
 
     /// Makes an event that a service records now, without postings and target.
@@ -193,10 +176,7 @@ impl Planner {
                 self.before(recorded, SEVEN_YEARS)
             }
             3..=19 => self.before(recorded, 3 * DAY),
-            20..=21 => When {
-                seconds: recorded.seconds + DAY,
-                ..recorded
-            },
+            20..=21 => When { seconds: recorded.seconds + DAY, ..recorded },
             _ => self.before(recorded, 600),
         };
         let service = self.draw.index(SERVICES.len());

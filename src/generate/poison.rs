@@ -106,13 +106,7 @@ impl Parts {
             }
             Poison::AmountSigned => self.amount = pick(draw, &["\"-1.50\"", "\"+1.50\"", "\"-0\""]),
             Poison::AmountSeparators => {
-                let amounts = [
-                    "\"1_000\"",
-                    "\"1,000.00\"",
-                    "\"1 000\"",
-                    "\" 1.50\"",
-                    "\"1.5.0\"",
-                ];
+                let amounts = ["\"1_000\"", "\"1,000.00\"", "\"1 000\"", "\" 1.50\"", "\"1.5.0\""];
                 self.amount = pick(draw, &amounts);
             }
             Poison::AmountEmpty => self.amount = pick(draw, &["\"\"", "\".\"", "\"EUR\""]),
@@ -238,11 +232,7 @@ impl Parts {
         let mut transaction = b"\"pay_bad_".to_vec();
         text::hex(&mut transaction, draw.any(), 16);
         transaction.push(b'"');
-        field(
-            out,
-            ",\"transaction_id\":",
-            &String::from_utf8_lossy(&transaction),
-        );
+        field(out, ",\"transaction_id\":", &String::from_utf8_lossy(&transaction));
         field(out, ",\"effective_at\":", self.effective);
         if self.missing != ",\"recorded_at\":" {
             out.extend_from_slice(b",\"recorded_at\":");

@@ -55,12 +55,7 @@ const FIELD_ORDERS: [[Field; 15]; ORDERS] = [
 
 /// Appends the event, without a newline.
 pub(super) fn event(event: &Event, tenant: &Tenant, out: &mut Vec<u8>) {
-    let mut writer = Writer {
-        event,
-        tenant,
-        out,
-        first: true,
-    };
+    let mut writer = Writer { event, tenant, out, first: true };
     writer.out.push(b'{');
     for field in FIELD_ORDERS[event.look.order] {
         writer.field(field);
@@ -79,14 +74,12 @@ impl Writer<'_> {
     fn key(&mut self, name: &str) {
         let spaced = self.event.look.spaced;
         if !self.first {
-            self.out
-                .extend_from_slice(if spaced { b", " } else { b"," });
+            self.out.extend_from_slice(if spaced { b", " } else { b"," });
         }
         self.first = false;
         self.out.push(b'"');
         self.out.extend_from_slice(name.as_bytes());
-        self.out
-            .extend_from_slice(if spaced { b"\": " } else { b"\":" });
+        self.out.extend_from_slice(if spaced { b"\": " } else { b"\":" });
     }
 
     fn literal(&mut self, name: &str, value: &[u8]) {
@@ -107,8 +100,7 @@ impl Writer<'_> {
             KindField => self.literal("kind", kind_name(event.kind)),
             Transaction => {
                 self.key("transaction_id");
-                self.tenant
-                    .transaction_id(self.out, event.transaction, look.escaped);
+                self.tenant.transaction_id(self.out, event.transaction, look.escaped);
             }
             Leg if event.leg > 0 || look.explicit => {
                 self.key("leg");
@@ -160,8 +152,7 @@ impl Writer<'_> {
 
     fn source(&mut self) {
         self.literal("source", b"{\"service\":\"");
-        self.out
-            .extend_from_slice(SERVICES[self.event.service].as_bytes());
+        self.out.extend_from_slice(SERVICES[self.event.service].as_bytes());
         self.out.push(b'"');
         if self.event.sequence > 0 {
             self.out.extend_from_slice(b",\"sequence\":");
@@ -191,13 +182,8 @@ impl Writer<'_> {
         let Some(target) = self.event.target else {
             return;
         };
-        self.key(if self.event.kind == Kind::Refund {
-            "refunds"
-        } else {
-            "reverses"
-        });
-        self.tenant
-            .transaction_id(self.out, target, self.event.look.escaped);
+        self.key(if self.event.kind == Kind::Refund { "refunds" } else { "reverses" });
+        self.tenant.transaction_id(self.out, target, self.event.look.escaped);
     }
 
     fn postings(&mut self, lines: &Lines) {
@@ -213,11 +199,7 @@ impl Writer<'_> {
 
     fn posting(&mut self, line: &Line) {
         let look = self.event.look;
-        let side: &[u8] = if line.credit {
-            b"\"credit\""
-        } else {
-            b"\"debit\""
-        };
+        let side: &[u8] = if line.credit { b"\"credit\"" } else { b"\"debit\"" };
         // Half of the field orders also turn the fields of a posting round.
         if look.order.is_multiple_of(2) {
             self.out.extend_from_slice(b"{\"account\":");
@@ -233,8 +215,7 @@ impl Writer<'_> {
             world::account(self.out, line.account, look.escaped);
         }
         if look.drift {
-            self.out
-                .extend_from_slice(b",\"memo\":{\"amount\":\"not this one\"}");
+            self.out.extend_from_slice(b",\"memo\":{\"amount\":\"not this one\"}");
         }
         self.out.push(b'}');
     }

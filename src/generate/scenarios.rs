@@ -98,11 +98,7 @@ fn two_legs(p: &mut Planner) {
     p.keep(second);
     second.planted.add(Hostility::SecondLeg);
     p.deliver(first, Delay::Shuffle);
-    let delay = if p.draw.chance(10_000) {
-        Delay::Far
-    } else {
-        Delay::Near
-    };
+    let delay = if p.draw.chance(10_000) { Delay::Far } else { Delay::Near };
     p.deliver(second, delay);
 }
 
@@ -134,11 +130,7 @@ fn correct(p: &mut Planner, age: Age) {
     };
     let mut correct = correction(p, &opening, opening.revision + 1);
     let old = age == Age::Old && p.has_old();
-    correct.planted.add(if old {
-        Hostility::OldCorrection
-    } else {
-        Hostility::RecentCorrection
-    });
+    correct.planted.add(if old { Hostility::OldCorrection } else { Hostility::RecentCorrection });
     p.deliver(correct, Delay::Shuffle);
 }
 
@@ -155,11 +147,7 @@ fn overtaken_correction(p: &mut Planner) {
 }
 
 fn void(p: &mut Planner) {
-    let age = if p.draw.chance(30_000) {
-        Age::Old
-    } else {
-        Age::Recent
-    };
+    let age = if p.draw.chance(30_000) { Age::Old } else { Age::Recent };
     let Some(opening) = p.recall(age, 1) else {
         return;
     };
@@ -175,11 +163,7 @@ fn early_correction(p: &mut Planner) {
     let mut opening = post(p);
     let mut correct = correction(p, &opening, 2);
     let lost = p.draw.chance(20_000);
-    correct.planted.add(if lost {
-        Hostility::LostOpening
-    } else {
-        Hostility::EarlyCorrection
-    });
+    correct.planted.add(if lost { Hostility::LostOpening } else { Hostility::EarlyCorrection });
     p.deliver(correct, Delay::Shuffle);
     if !lost {
         p.deliver(opening, Delay::Far);
@@ -206,11 +190,7 @@ fn reverse(p: &mut Planner, age: Age) {
     let Some(target) = p.recall(age, 0) else {
         return;
     };
-    let carried = if p.draw.chance(33_000) {
-        target.lines
-    } else {
-        None
-    };
+    let carried = if p.draw.chance(33_000) { target.lines } else { None };
     let reverse = reversal(p, target.tenant, target.transaction, carried);
     p.keep(reverse);
     p.deliver(reverse, Delay::Shuffle);
@@ -218,11 +198,7 @@ fn reverse(p: &mut Planner, age: Age) {
 
 fn early_reversal(p: &mut Planner) {
     let target = post(p);
-    let carried = if p.draw.chance(40_000) {
-        target.lines
-    } else {
-        None
-    };
+    let carried = if p.draw.chance(40_000) { target.lines } else { None };
     let mut reverse = reversal(p, target.tenant, target.transaction, carried);
     reverse.planted.add(Hostility::EarlyReversal);
     p.deliver(reverse, Delay::Shuffle);
@@ -251,11 +227,7 @@ fn circle(p: &mut Planner) {
         2..=6 => 2,
         _ => 3,
     };
-    let hostility = if size == 1 {
-        Hostility::SelfReversal
-    } else {
-        Hostility::ReversalCircle
-    };
+    let hostility = if size == 1 { Hostility::SelfReversal } else { Hostility::ReversalCircle };
     let mut members: Vec<Event> = (0..size).map(|_| reversal(p, tenant, 0, None)).collect();
     let mut target = members.last().map(|member| member.transaction);
     for member in &mut members {
@@ -303,11 +275,7 @@ fn refund_of(p: &mut Planner, target: &Event, part: u64) -> Event {
     let other = lines.as_slice().iter().find(|l| l.credit != first.credit);
     let back = other.map_or(SUSPENSE, |l| l.account);
     let amount = first.amount / part;
-    let (from, to) = if first.credit {
-        (first.account, back)
-    } else {
-        (back, first.account)
-    };
+    let (from, to) = if first.credit { (first.account, back) } else { (back, first.account) };
     refund.lines = Some(Lines::of(&[
         Line::debit(from, first.currency, amount),
         Line::credit(to, first.currency, amount),
@@ -317,11 +285,7 @@ fn refund_of(p: &mut Planner, target: &Event, part: u64) -> Event {
 
 /// A refund of a part, of everything, or of more than there is.
 fn refund(p: &mut Planner) {
-    let age = if p.draw.chance(25_000) {
-        Age::Old
-    } else {
-        Age::Recent
-    };
+    let age = if p.draw.chance(25_000) { Age::Old } else { Age::Recent };
     let Some(target) = p.recall(age, 0) else {
         return;
     };
@@ -414,8 +378,5 @@ fn unbalanced(p: &mut Planner) {
 }
 
 fn later(p: &mut Planner, when: When) -> When {
-    When {
-        seconds: when.seconds + 1 + p.draw.below(60),
-        ..when
-    }
+    When { seconds: when.seconds + 1 + p.draw.below(60), ..when }
 }

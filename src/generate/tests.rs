@@ -10,11 +10,7 @@ use super::{
 };
 
 fn workload(events: u64, seed: u64) -> Workload {
-    Workload {
-        events,
-        seed,
-        ..Workload::default()
-    }
+    Workload { events, seed, ..Workload::default() }
 }
 
 fn generate(workload: &Workload) -> (Vec<u8>, Summary) {
@@ -53,10 +49,7 @@ fn counts_are_exact() {
 
 #[test]
 fn poison_can_be_left_out() {
-    let clean = Workload {
-        poison: false,
-        ..workload(20_000, 5)
-    };
+    let clean = Workload { poison: false, ..workload(20_000, 5) };
     assert_eq!(generate(&clean).1.poison_records(), 0);
 }
 
@@ -69,13 +62,7 @@ fn valid_records_are_json_with_every_required_field() {
         }
         let value: Value = serde_json::from_slice(line).unwrap();
         assert_eq!(value["v"], 1);
-        for field in [
-            "event_id",
-            "tenant",
-            "kind",
-            "transaction_id",
-            "effective_at",
-        ] {
+        for field in ["event_id", "tenant", "kind", "transaction_id", "effective_at"] {
             assert!(value[field].is_string(), "{field}: {value}");
         }
         assert!(value["source"]["service"].is_string() && value["metadata"].is_object());
@@ -87,21 +74,12 @@ fn valid_records_are_json_with_every_required_field() {
         assert_eq!(format!("{kind:?}").to_lowercase(), name);
         assert_eq!(value["reverses"].is_string(), kind == RecordKind::Reverse);
         assert_eq!(value["refunds"].is_string(), kind == RecordKind::Refund);
-        assert_eq!(
-            kind == RecordKind::Correct,
-            value["revision"].as_u64() > Some(1)
-        );
-        assert!(
-            value["postings"].is_array() || kind == RecordKind::Reverse,
-            "{value}"
-        );
+        assert_eq!(kind == RecordKind::Correct, value["revision"].as_u64() > Some(1));
+        assert!(value["postings"].is_array() || kind == RecordKind::Reverse, "{value}");
         for posting in value["postings"].as_array().into_iter().flatten() {
             assert!(matches!(posting["side"].as_str(), Some("debit" | "credit")));
             assert!(is_amount(posting["amount"].as_str().unwrap()), "{posting}");
-            assert!(
-                is_currency(posting["currency"].as_str().unwrap()),
-                "{posting}"
-            );
+            assert!(is_currency(posting["currency"].as_str().unwrap()), "{posting}");
             let account = posting["account"].as_str().unwrap();
             assert!(account.len() <= 256 && !account.chars().any(char::is_control));
         }
@@ -144,15 +122,11 @@ fn admit(value: &Value) -> Result<String, Rejection> {
             sequence: source.get("sequence").and_then(Value::as_u64),
         }),
         correlation_id: None,
-        postings: value["postings"]
-            .as_array()
-            .map(|list| list.iter().map(posting).collect()),
+        postings: value["postings"].as_array().map(|list| list.iter().map(posting).collect()),
         reverses: text(&value["reverses"]),
         refunds: text(&value["refunds"]),
     };
-    draft
-        .admit(Scale::DEFAULT)
-        .map(|event| format!("{event:?}"))
+    draft.admit(Scale::DEFAULT).map(|event| format!("{event:?}"))
 }
 
 #[test]
@@ -177,10 +151,7 @@ fn the_ledger_admits_no_poison() {
             return;
         };
         // These break rules of the encoding, which a general JSON parser need not know.
-        if matches!(
-            poison,
-            Poison::DuplicateKey | Poison::TooDeep | Poison::TooLarge
-        ) {
+        if matches!(poison, Poison::DuplicateKey | Poison::TooDeep | Poison::TooLarge) {
             return;
         }
         if let Ok(value) = serde_json::from_slice(line) {
@@ -191,10 +162,7 @@ fn the_ledger_admits_no_poison() {
 
 #[test]
 fn records_have_a_realistic_size() {
-    let (_, summary) = generate(&Workload {
-        poison: false,
-        ..workload(20_000, 17)
-    });
+    let (_, summary) = generate(&Workload { poison: false, ..workload(20_000, 17) });
     let mean = summary.bytes / summary.records;
     assert!((700..=1_500).contains(&mean), "{mean}");
 }
@@ -206,15 +174,8 @@ fn everything_happens_in_fifty_thousand_records() {
         assert!(summary.planted(*hostility) > 0, "{hostility:?}");
     }
     // A hundred and fifty poison records do not hold thirty kinds for certain; all but a few are.
-    let kinds = Poison::ALL
-        .iter()
-        .filter(|p| summary.poison(**p) > 0)
-        .count();
-    assert!(
-        kinds >= Poison::ALL.len() - 3,
-        "{kinds} of {}",
-        Poison::ALL.len()
-    );
+    let kinds = Poison::ALL.iter().filter(|p| summary.poison(**p) > 0).count();
+    assert!(kinds >= Poison::ALL.len() - 3, "{kinds} of {}", Poison::ALL.len());
     assert_eq!(summary.poison(Poison::TooLarge), 1);
     assert!((80..=230).contains(&summary.poison_records()));
     assert!(summary.duplicates() > 500);

@@ -30,14 +30,8 @@ pub(super) const CURRENCIES: [Currency; 12] = [
 ];
 
 /// The services whose outboxes feed the log. The last numbers nothing.
-pub(super) const SERVICES: [&str; 6] = [
-    "payments-api",
-    "ledger-core",
-    "card-processor",
-    "billing",
-    "back-office",
-    "legacy-import",
-];
+pub(super) const SERVICES: [&str; 6] =
+    ["payments-api", "ledger-core", "card-processor", "billing", "back-office", "legacy-import"];
 /// Services before this one give their events a sequence.
 pub(super) const SEQUENCED: usize = 5;
 
@@ -87,11 +81,8 @@ pub(super) fn account(out: &mut Vec<u8>, number: u64, escaped: bool) {
         return text::string(out, name, escaped);
     }
     let customer = number - CUSTOMERS;
-    let tree: &[u8] = if customer % 4 == 3 {
-        b"\"assets:receivable:"
-    } else {
-        b"\"liabilities:customers:"
-    };
+    let tree: &[u8] =
+        if customer % 4 == 3 { b"\"assets:receivable:" } else { b"\"liabilities:customers:" };
     out.extend_from_slice(tree);
     out.extend_from_slice(REGIONS[(customer % 5) as usize]);
     out.extend_from_slice(b":c");

@@ -53,14 +53,8 @@ impl Committer {
     ) -> Result<Summary, RunError> {
         let started = std::time::Instant::now();
         let mut partial: BTreeMap<Epoch, Partial> = BTreeMap::new();
-        let mut summary = Summary {
-            last_epoch: head,
-            ..Summary::default()
-        };
-        let mut previous = self
-            .log
-            .head()?
-            .map_or_else(|| GENESIS.to_owned(), |(_, hash)| hash);
+        let mut summary = Summary { last_epoch: head, ..Summary::default() };
+        let mut previous = self.log.head()?.map_or_else(|| GENESIS.to_owned(), |(_, hash)| hash);
         let mut next = Epoch(1);
         let mut end = None;
         while end.is_none_or(|end| next <= end) {
@@ -82,11 +76,7 @@ impl Committer {
                     epoch: next,
                     committed: !whole.closed.replay,
                     counts: whole.counts,
-                    rows: whole
-                        .views
-                        .values()
-                        .map(|sums| sums.inserted + sums.retracted)
-                        .sum(),
+                    rows: whole.views.values().map(|sums| sums.inserted + sums.retracted).sum(),
                 };
                 summary.unknown_fields += whole.unknown_fields;
                 if whole.closed.replay {
@@ -120,20 +110,13 @@ impl Committer {
         if !complete {
             return Ok(None);
         }
-        let Some(Partial {
-            cut: Some((closed, ranges, expected)),
-            shares,
-        }) = partial.remove(&epoch)
+        let Some(Partial { cut: Some((closed, ranges, expected)), shares }) =
+            partial.remove(&epoch)
         else {
             return Ok(None);
         };
-        let mut counts: Vec<Counts> = ranges
-            .iter()
-            .map(|range| Counts {
-                read: range.read,
-                ..Counts::default()
-            })
-            .collect();
+        let mut counts: Vec<Counts> =
+            ranges.iter().map(|range| Counts { read: range.read, ..Counts::default() }).collect();
         let mut whole = Whole {
             closed,
             inputs: Vec::new(),
@@ -153,11 +136,7 @@ impl Committer {
                 counts[partition].quarantined += rejected;
             }
             for (name, sums) in share.views {
-                whole
-                    .views
-                    .entry(name)
-                    .or_default()
-                    .add(&sums, self.scale)?;
+                whole.views.entry(name).or_default().add(&sums, self.scale)?;
             }
             whole.files.extend(share.files);
             whole.unknown_fields += share.unknown_fields;
@@ -184,13 +163,7 @@ impl Committer {
     }
 
     fn publish(&self, whole: Whole, previous: String) -> Result<String, RunError> {
-        let Whole {
-            closed,
-            inputs,
-            views,
-            files,
-            ..
-        } = whole;
+        let Whole { closed, inputs, views, files, .. } = whole;
         let record = CommitRecord {
             generation: self.generation,
             inputs,
@@ -210,10 +183,6 @@ fn compare(whole: &Whole) -> Result<(), RunError> {
     let Some(expected) = &whole.expected else {
         return Ok(());
     };
-    let counts = whole
-        .inputs
-        .iter()
-        .map(|input| (input.partition_id(), input.counts))
-        .collect();
+    let counts = whole.inputs.iter().map(|input| (input.partition_id(), input.counts)).collect();
     expected.compare(whole.closed.epoch, &counts, &whole.views)
 }

@@ -76,10 +76,7 @@ pub(crate) fn open(sources: Vec<Source>, past: &Past) -> Result<Readers, RunErro
             )));
         }
     }
-    Ok(Readers {
-        transports,
-        readers,
-    })
+    Ok(Readers { transports, readers })
 }
 
 /// Repeats a call while its source is unavailable, for a while, unless `give_up` says so.
@@ -105,17 +102,11 @@ fn patiently<T>(
 
 impl Readers {
     pub(crate) fn partitions(&self) -> Arc<[PartitionId]> {
-        self.readers
-            .iter()
-            .map(|reader| reader.id.clone())
-            .collect()
+        self.readers.iter().map(|reader| reader.id.clone()).collect()
     }
 
     pub(crate) fn formats(&self) -> Arc<[Arc<dyn Format>]> {
-        self.readers
-            .iter()
-            .map(|reader| Arc::clone(&reader.format))
-            .collect()
+        self.readers.iter().map(|reader| Arc::clone(&reader.format)).collect()
     }
 }
 
@@ -175,11 +166,8 @@ impl Intake {
             if !self.shared.wait_for_room(commit.epoch) {
                 return Err(Stopped);
             }
-            let wanted: BTreeMap<_, _> = commit
-                .inputs
-                .iter()
-                .map(|input| (input.partition_id(), input))
-                .collect();
+            let wanted: BTreeMap<_, _> =
+                commit.inputs.iter().map(|input| (input.partition_id(), input)).collect();
             for (index, reader) in readers.readers.iter_mut().enumerate() {
                 reader.begin_epoch();
                 if let Some(input) = wanted.get(&reader.id) {
@@ -276,16 +264,8 @@ impl Intake {
         batch.partition = index;
         let first_ordinal = reader.read;
         reader.read += batch.len() as u64;
-        let work = Work::Batch {
-            epoch,
-            batch,
-            first_ordinal,
-        };
-        if self.workers.any(work, &self.shared) {
-            Ok(())
-        } else {
-            Err(Stopped)
-        }
+        let work = Work::Batch { epoch, batch, first_ordinal };
+        if self.workers.any(work, &self.shared) { Ok(()) } else { Err(Stopped) }
     }
 
     /// Reads one epoch and closes it if it has records. Returns whether another one is to come.
@@ -323,11 +303,7 @@ impl Intake {
             }
         };
         if total > 0 {
-            let closed = Closed {
-                epoch,
-                epoch_time_micros: now_micros(),
-                replay: false,
-            };
+            let closed = Closed { epoch, epoch_time_micros: now_micros(), replay: false };
             self.close(readers, closed, None)?;
             self.last = epoch;
         }
@@ -371,11 +347,7 @@ impl Intake {
         });
         let ranges = ranges.collect();
         self.send(Staged::Cut(closed, ranges, expected))?;
-        if self.workers.all(|| Work::Close(closed), &self.shared) {
-            Ok(())
-        } else {
-            Err(Stopped)
-        }
+        if self.workers.all(|| Work::Close(closed), &self.shared) { Ok(()) } else { Err(Stopped) }
     }
 }
 
@@ -387,9 +359,7 @@ impl Reader {
 
     /// Whether the run needs nothing more of this partition.
     fn caught_up(&self) -> bool {
-        self.end
-            .as_ref()
-            .is_some_and(|end| self.partition.position() >= *end)
+        self.end.as_ref().is_some_and(|end| self.partition.position() >= *end)
     }
 }
 
@@ -403,8 +373,6 @@ fn wait(transports: &mut [Box<dyn Transport>], timeout: Duration) {
 }
 
 fn now_micros() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -78,9 +78,7 @@ impl Expected {
     pub(crate) fn of(commit: &CommitRecord) -> Expected {
         let inputs = commit.inputs.iter();
         Expected {
-            counts: inputs
-                .map(|input| (input.partition_id(), input.counts))
-                .collect(),
+            counts: inputs.map(|input| (input.partition_id(), input.counts)).collect(),
             views: commit.views.clone(),
         }
     }

@@ -84,19 +84,9 @@ impl Setup {
     }
 
     fn stage(&self, piece: ToStage) -> Result<Share, SinkError> {
-        let ToStage {
-            closed,
-            output,
-            quarantined,
-            rejected,
-            unknown_fields,
-        } = piece;
-        let mut share = Share {
-            accepted: output.accepted,
-            rejected,
-            unknown_fields,
-            ..Share::default()
-        };
+        let ToStage { closed, output, quarantined, rejected, unknown_fields } = piece;
+        let mut share =
+            Share { accepted: output.accepted, rejected, unknown_fields, ..Share::default() };
         if closed.replay {
             share.views = totals(&output.tables, self.scale)?;
             return Ok(share);
@@ -107,13 +97,9 @@ impl Setup {
         let (store, epoch, worker) = (&*self.store, output.epoch, output.worker);
         let (files, views) = write_deltas(store, output.tables, epoch, worker, date, self.scale)?;
         share.files = files;
-        share
-            .files
-            .extend(write_quarantine(store, &quarantined, epoch, worker, date)?);
-        share.views = views
-            .into_iter()
-            .map(|(view, sums)| (view.name().to_owned(), sums))
-            .collect();
+        share.files.extend(write_quarantine(store, &quarantined, epoch, worker, date)?);
+        share.views =
+            views.into_iter().map(|(view, sums)| (view.name().to_owned(), sums)).collect();
         Ok(share)
     }
 }
@@ -123,10 +109,7 @@ fn totals(tables: &[Table], scale: Scale) -> Result<BTreeMap<String, ViewTotals>
     let mut views: BTreeMap<String, ViewTotals> = BTreeMap::new();
     for table in tables.iter().filter(|table| !table.is_empty()) {
         let sums = ViewTotals::of(table, scale)?;
-        views
-            .entry(table.view().name().to_owned())
-            .or_default()
-            .add(&sums, scale)?;
+        views.entry(table.view().name().to_owned()).or_default().add(&sums, scale)?;
     }
     Ok(views)
 }

@@ -86,11 +86,7 @@ pub(crate) struct Dispatch {
 
 impl Dispatch {
     pub(crate) fn new(queues: Vec<Sender<Work>>, threads: Vec<Thread>) -> Dispatch {
-        Dispatch {
-            queues,
-            threads,
-            next: 0,
-        }
+        Dispatch { queues, threads, next: 0 }
     }
 
     /// Gives work to the worker with the least to do. Returns false where the run has failed.
@@ -173,17 +169,12 @@ pub(crate) fn start(
     let mut threads: Vec<_> = threads.iter().take(count).collect();
     threads.sort_by_key(|(index, _)| *index);
     let threads = threads.into_iter().map(|(_, thread)| thread).collect();
-    Ok(Workers {
-        threads,
-        hosts,
-        stagers: stager_threads,
-    })
+    Ok(Workers { threads, hosts, stagers: stager_threads })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it panicked")
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
 }
 
 /// What the decoding of an epoch leaves beside events.
@@ -200,18 +191,12 @@ type Asides = Rc<RefCell<BTreeMap<Epoch, Aside>>>;
 
 fn work_on(host: &mut Host<'_>, work: &Receiver<Work>, output: Sender<ToStage>, setup: &Setup) {
     let asides = Asides::default();
-    let transactions = Stateful {
-        store: MemoryStore::default(),
-        scale: setup.scale,
-    };
+    let transactions = Stateful { store: MemoryStore::default(), scale: setup.scale };
     let for_output = Rc::clone(&asides);
     let shared = Arc::clone(&setup.shared);
     let first = Epoch(1);
     let mut engine = Engine::build(host, transactions, setup.scale, first, move |epoch| {
-        let aside = for_output
-            .borrow_mut()
-            .remove(&epoch.epoch)
-            .unwrap_or_default();
+        let aside = for_output.borrow_mut().remove(&epoch.epoch).unwrap_or_default();
         let Some(closed) = aside.closed else {
             unreachable!("epoch {} is complete before it was closed", epoch.epoch);
         };
@@ -234,17 +219,10 @@ fn work_on(host: &mut Host<'_>, work: &Receiver<Work>, output: Sender<ToStage>, 
             }
         }
     });
-    let mut decoder = Decoder {
-        setup,
-        asides: &asides,
-    };
+    let mut decoder = Decoder { setup, asides: &asides };
     while !setup.shared.has_failed() && !setup.shared.is_done() {
         match work.try_recv() {
-            Ok(Work::Batch {
-                epoch,
-                batch,
-                first_ordinal,
-            }) => {
+            Ok(Work::Batch { epoch, batch, first_ordinal }) => {
                 assert_eq!(engine.epoch(), epoch, "a batch belongs to the open epoch");
                 decoder.decode(&batch, first_ordinal, &mut engine);
                 host.step();

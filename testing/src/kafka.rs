@@ -60,10 +60,7 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("process.roles", "broker,controller"),
     ("node.id", "1"),
     ("controller.listener.names", "CONTROLLER"),
-    (
-        "listener.security.protocol.map",
-        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    ),
+    ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"),
     ("inter.broker.listener.name", "PLAINTEXT"),
     ("num.partitions", "2"),
     ("offsets.topic.replication.factor", "1"),
@@ -217,9 +214,7 @@ impl KafkaBroker {
     /// When the tool fails or runs for 90 seconds; the error ends with its output.
     pub fn tool(&self, class: &str, args: &[&str]) -> anyhow::Result<String> {
         let mut command = self.install.run(class, &[]);
-        command
-            .args(["--bootstrap-server", &self.bootstrap()])
-            .args(args);
+        command.args(["--bootstrap-server", &self.bootstrap()]).args(args);
         self.run_to_end(&command, class)
     }
 
@@ -261,10 +256,7 @@ impl KafkaBroker {
         let host = Ipv4Addr::LOCALHOST;
         let listeners = format!("PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}");
         let own = [
-            (
-                "controller.quorum.bootstrap.servers",
-                format!("{host}:{controller}"),
-            ),
+            ("controller.quorum.bootstrap.servers", format!("{host}:{controller}")),
             ("advertised.listeners", listeners.clone()),
             ("listeners", listeners),
             ("log.dirs", dir.path().join("data").display().to_string()),
@@ -272,28 +264,16 @@ impl KafkaBroker {
         let own = own.iter().map(|(name, value)| (*name, value.as_str()));
         let mut text = String::new();
         // Of a name that is given twice, Java takes the last.
-        for (name, value) in PROPERTIES
-            .iter()
-            .copied()
-            .chain(own)
-            .chain(extra.iter().copied())
-        {
+        for (name, value) in PROPERTIES.iter().copied().chain(own).chain(extra.iter().copied()) {
             writeln!(text, "{name}={value}")?;
         }
         let properties = dir.path().join("server.properties");
         fs::write(&properties, text)
             .with_context(|| format!("cannot write {}", properties.display()))?;
 
-        let broker = KafkaBroker {
-            server: None,
-            install,
-            port,
-            dir,
-        };
+        let broker = KafkaBroker { server: None, install, port, dir };
         let mut command = broker.install.run("kafka.tools.StorageTool", &[]);
-        command
-            .args(["format", "--standalone", "-t", CLUSTER_ID, "-c"])
-            .arg(&properties);
+        command.args(["format", "--standalone", "-t", CLUSTER_ID, "-c"]).arg(&properties);
         broker.run_to_end(&command, "format")?;
         Ok(broker)
     }
@@ -304,8 +284,7 @@ impl KafkaBroker {
         let mut command = self.install.run("kafka.Kafka", &options);
         command.arg(self.dir.path().join("server.properties"));
         let server =
-            self.server
-                .insert(Running::start_command(&command, self.dir.path(), "server")?);
+            self.server.insert(Running::start_command(&command, self.dir.path(), "server")?);
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let problem = match wire::metadata(self.port, None) {
@@ -336,11 +315,7 @@ impl KafkaBroker {
             .with_context(|| format!("cannot write in {}", self.dir.path().display()))?;
         let mut running = Running::start_command(command, logs.path(), name)?;
         let status = running.wait(TOOL_TIMEOUT)?;
-        ensure!(
-            status.success(),
-            "{name} ended with {status}\n{}",
-            running.tail(TAIL_LINES)
-        );
+        ensure!(status.success(), "{name} ended with {status}\n{}", running.tail(TAIL_LINES));
         running.stdout()
     }
 
@@ -387,9 +362,5 @@ fn free_ports() -> anyhow::Result<[u16; 2]> {
             return Ok([first, second]);
         }
     }
-    bail!(
-        "found no two free ports between {} and {}",
-        PORTS.start,
-        PORTS.end
-    )
+    bail!("found no two free ports between {} and {}", PORTS.start, PORTS.end)
 }

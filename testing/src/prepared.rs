@@ -30,8 +30,7 @@ pub(crate) fn prepare(
     lock_path.push(".lock");
     let lock = File::create(&lock_path)
         .with_context(|| format!("cannot create the lock {}", lock_path.display()))?;
-    lock.lock()
-        .with_context(|| format!("cannot lock {}", lock_path.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
 
     let marker = dir.join(MARKER);
     if fs::read_to_string(&marker).is_ok_and(|filled_from| filled_from == recipe) {
@@ -57,11 +56,7 @@ mod tests {
             let mut filled = false;
             let outcome = prepare(&dir, recipe, |dir| {
                 filled = true;
-                assert_eq!(
-                    fs::read_dir(dir)?.count(),
-                    0,
-                    "a refill starts from nothing"
-                );
+                assert_eq!(fs::read_dir(dir)?.count(), 0, "a refill starts from nothing");
                 fs::write(dir.join("part"), recipe)?;
                 anyhow::ensure!(works, "interrupted");
                 Ok(())

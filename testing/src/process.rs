@@ -57,25 +57,15 @@ impl Running {
         let program = Path::new(command.get_program());
         // Through `setpriv` a missing program would only show as exit status 127.
         if program.components().count() > 1 && !program.exists() {
-            bail!(
-                "cannot start {name}: there is no program {}",
-                program.display()
-            );
+            bail!("cannot start {name}: there is no program {}", program.display());
         }
         let stdout = logs.join(format!("{name}.out"));
         let stderr = logs.join(format!("{name}.err"));
         let mut tied = tied_to_this_process(command);
-        tied.stdin(Stdio::null())
-            .stdout(appending(&stdout)?)
-            .stderr(appending(&stderr)?);
+        tied.stdin(Stdio::null()).stdout(appending(&stdout)?).stderr(appending(&stderr)?);
         let child = start_on_lasting_thread(tied)
             .with_context(|| format!("cannot start {name} ({})", program.display()))?;
-        Ok(Running {
-            name: name.to_owned(),
-            child,
-            stdout,
-            stderr,
-        })
+        Ok(Running { name: name.to_owned(), child, stdout, stderr })
     }
 
     /// The process id, valid until the program was waited for.
@@ -88,10 +78,7 @@ impl Running {
     /// # Errors
     /// When the operating system does not know the process.
     pub fn is_running(&mut self) -> anyhow::Result<bool> {
-        let ended = self
-            .child
-            .try_wait()
-            .with_context(|| format!("cannot poll {}", self.name))?;
+        let ended = self.child.try_wait().with_context(|| format!("cannot poll {}", self.name))?;
         Ok(ended.is_none())
     }
 
@@ -103,11 +90,7 @@ impl Running {
     pub fn wait(&mut self, timeout: Duration) -> anyhow::Result<ExitStatus> {
         match self.wait_quietly(timeout)? {
             Some(status) => Ok(status),
-            None => bail!(
-                "{} still runs after {timeout:?}\n{}",
-                self.name,
-                self.tail(40)
-            ),
+            None => bail!("{} still runs after {timeout:?}\n{}", self.name, self.tail(40)),
         }
     }
 
@@ -125,18 +108,10 @@ impl Running {
                 return Ok(output);
             }
             if !running {
-                bail!(
-                    "{} ended without writing {text:?}\n{}",
-                    self.name,
-                    self.tail(40)
-                );
+                bail!("{} ended without writing {text:?}\n{}", self.name, self.tail(40));
             }
             if Instant::now() >= deadline {
-                bail!(
-                    "{} did not write {text:?} in {timeout:?}\n{}",
-                    self.name,
-                    self.tail(40)
-                );
+                bail!("{} did not write {text:?} in {timeout:?}\n{}", self.name, self.tail(40));
             }
             thread::sleep(POLL);
         }
@@ -147,12 +122,8 @@ impl Running {
     /// # Errors
     /// When the operating system refuses. A program that has already ended is no error.
     pub fn kill_9(&mut self) -> anyhow::Result<ExitStatus> {
-        self.child
-            .kill()
-            .with_context(|| format!("cannot kill {}", self.name))?;
-        self.child
-            .wait()
-            .with_context(|| format!("cannot wait for {}", self.name))
+        self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
+        self.child.wait().with_context(|| format!("cannot wait for {}", self.name))
     }
 
     /// Asks the program to stop with SIGTERM, and kills it if it still runs after `patience`.
@@ -171,6 +142,18 @@ impl Running {
             Some(status) => Ok(status),
             None => self.kill_9(),
         }
+    }
+
+    /// Sends SIGINT, as Ctrl-C does, and does not wait.
+    ///
+    /// # Errors
+    /// When the operating system refuses. A program that has already ended is no error.
+    pub fn interrupt(&mut self) -> anyhow::Result<()> {
+        if self.is_running()? {
+            rustix::process::kill_process(Pid::from_child(&self.child), Signal::INT)
+                .with_context(|| format!("cannot send SIGINT to {}", self.name))?;
+        }
+        Ok(())
     }
 
     /// Everything the program has written to standard output so far.
@@ -207,10 +190,8 @@ impl Running {
     fn wait_quietly(&mut self, timeout: Duration) -> anyhow::Result<Option<ExitStatus>> {
         let deadline = Instant::now() + timeout;
         loop {
-            let ended = self
-                .child
-                .try_wait()
-                .with_context(|| format!("cannot poll {}", self.name))?;
+            let ended =
+                self.child.try_wait().with_context(|| format!("cannot poll {}", self.name))?;
             if ended.is_some() || Instant::now() >= deadline {
                 return Ok(ended);
             }
@@ -245,8 +226,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
 fn tied_to_this_process(command: &Command) -> Command {
     let mut tied = if setpriv_works() {
         let mut tied = Command::new("setpriv");
-        tied.args(["--pdeathsig", "KILL", "--"])
-            .arg(command.get_program());
+        tied.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
         tied
     } else {
         Command::new(command.get_program())
@@ -288,24 +268,16 @@ fn start_on_lasting_thread(command: Command) -> io::Result<Child> {
     let starter = STARTER.get_or_init(|| {
         let (sender, orders) = mpsc::channel::<Order>();
         // Without the thread the receiver is dropped, and each order then fails below.
-        let _ = thread::Builder::new()
-            .name("starter".to_owned())
-            .spawn(move || {
-                for Order {
-                    mut command,
-                    answer,
-                } in orders
-                {
-                    // The caller waits for this answer, so that sending it cannot fail.
-                    let _ = answer.send(command.spawn());
-                }
-            });
+        let _ = thread::Builder::new().name("starter".to_owned()).spawn(move || {
+            for Order { mut command, answer } in orders {
+                // The caller waits for this answer, so that sending it cannot fail.
+                let _ = answer.send(command.spawn());
+            }
+        });
         sender
     });
     let gone = || io::Error::other("the thread that starts programs is gone");
     let (answer, started) = mpsc::channel();
-    starter
-        .send(Order { command, answer })
-        .map_err(|_| gone())?;
+    starter.send(Order { command, answer }).map_err(|_| gone())?;
     started.recv().map_err(|_| gone())?
 }

@@ -30,24 +30,14 @@ pub fn python_with(packages: &[&str]) -> anyhow::Result<PathBuf> {
     let recipe = packages.join(" ");
     let name: String = recipe
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '.' {
-                c
-            } else {
-                '-'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
         .collect();
     let dir = target_dir().join(format!("trueup-python-{name}"));
     prepare(&dir, &recipe, |dir| install(dir, &packages))?;
     let python = interpreter(&dir);
     // The environment links to the machine's Python, which may have been upgraded away since.
     if !python.exists() {
-        bail!(
-            "{} no longer leads to a Python; delete {}",
-            python.display(),
-            dir.display()
-        );
+        bail!("{} no longer leads to a Python; delete {}", python.display(), dir.display());
     }
     Ok(python)
 }

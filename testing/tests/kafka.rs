@@ -25,17 +25,11 @@ fn broker_lives_as_long_as_its_value() -> anyhow::Result<()> {
     let args: Vec<&str> = produce.split(' ').collect();
     broker.tool("org.apache.kafka.tools.ProducerPerformance", &args)?;
     broker.delete_records("gaps", 0, 4)?;
-    assert!(
-        broker.delete_records("gaps", 0, 11).is_err(),
-        "there are only ten records"
-    );
+    assert!(broker.delete_records("gaps", 0, 11).is_err(), "there are only ten records");
 
     let first = broker.process_id();
     broker.kill()?;
-    assert!(
-        broker.partitions("postings").is_err(),
-        "a killed broker does not answer"
-    );
+    assert!(broker.partitions("postings").is_err(), "a killed broker does not answer");
     broker.restart()?;
     assert_ne!(broker.process_id(), first);
     assert_eq!(broker.partitions("postings")?, Some(2));

@@ -41,10 +41,7 @@ fn a_program_is_stopped_or_killed() -> anyhow::Result<()> {
     let args = ["-c", script];
     let mut program = Running::start(Path::new("sh"), &args, dir.path(), "stopped")?;
     program.wait_for_output("ready", SOON)?;
-    assert!(
-        program.wait(Duration::from_millis(50)).is_err(),
-        "it still runs"
-    );
+    assert!(program.wait(Duration::from_millis(50)).is_err(), "it still runs");
     assert_eq!(program.stop(SOON)?.code(), Some(7));
 
     let mut program = Running::start(Path::new("sh"), &args, dir.path(), "killed")?;
@@ -59,9 +56,7 @@ fn a_program_outlives_the_thread_that_started_it() -> anyhow::Result<()> {
     let dir = temp_dir("process-")?;
     let logs = dir.path().to_owned();
     let start = move || Running::start(Path::new("sleep"), &["600"], &logs, "sleep");
-    let Ok(started) = thread::spawn(start).join() else {
-        anyhow::bail!("the thread failed")
-    };
+    let Ok(started) = thread::spawn(start).join() else { anyhow::bail!("the thread failed") };
     let mut program = started?;
     thread::sleep(Duration::from_millis(200));
     assert!(program.is_running()?);
@@ -79,35 +74,21 @@ fn a_program_dies_with_a_killed_test_process() -> anyhow::Result<()> {
     }
     let mut command = Command::new(env::current_exe()?);
     command
-        .args([
-            "--exact",
-            "a_program_dies_with_a_killed_test_process",
-            "--nocapture",
-        ])
+        .args(["--exact", "a_program_dies_with_a_killed_test_process", "--nocapture"])
         .env(VICTIM, "1");
     let mut victim = Running::start_command(&command, dir.path(), "victim")?;
     let said = victim.wait_for_output(".\n", SOON)?;
-    let mut words = said
-        .split("started ")
-        .nth(1)
-        .unwrap_or_default()
-        .split([' ', '\n']);
+    let mut words = said.split("started ").nth(1).unwrap_or_default().split([' ', '\n']);
     let process = words.next().unwrap_or_default().to_owned();
     assert!(is_alive(&process), "{said}");
     victim.kill_9()?;
     let deadline = Instant::now() + SOON;
     while is_alive(&process) {
-        assert!(
-            Instant::now() < deadline,
-            "process {process} outlived the one that started it"
-        );
+        assert!(Instant::now() < deadline, "process {process} outlived the one that started it");
         thread::sleep(Duration::from_millis(10));
     }
     // Nobody else deletes the directory of a killed process.
-    let left = said
-        .split(" in ")
-        .nth(1)
-        .and_then(|rest| rest.split(".\n").next());
+    let left = said.split(" in ").nth(1).and_then(|rest| rest.split(".\n").next());
     std::fs::remove_dir_all(left.unwrap_or_default())?;
     Ok(())
 }

@@ -16,26 +16,22 @@ pub(crate) fn sequence_gap<'s>(
     continuities: VecCollection<'s, u64, (Service, Continuity), isize>,
     scale: Scale,
 ) -> Tables<'s> {
-    tabulate(
-        continuities,
-        View::Imbalances,
-        move |((tenant, service), state), table, diff| {
-            if state.missing > 0 {
-                let detail = format!(
-                    r#"{{"contiguous_through":"{}","max_sequence":"{}"}}"#,
-                    state.contiguous_through, state.max
-                );
-                let finding = Finding {
-                    tenant,
-                    detector: "sequence_gap",
-                    subject: service,
-                    currency: "",
-                    amount: i128::from(state.missing) * scale.one(),
-                    severity: "warning",
-                    detail: &detail,
-                };
-                finding.push(table, diff);
-            }
-        },
-    )
+    tabulate(continuities, View::Imbalances, move |((tenant, service), state), table, diff| {
+        if state.missing > 0 {
+            let detail = format!(
+                r#"{{"contiguous_through":"{}","max_sequence":"{}"}}"#,
+                state.contiguous_through, state.max
+            );
+            let finding = Finding {
+                tenant,
+                detector: "sequence_gap",
+                subject: service,
+                currency: "",
+                amount: i128::from(state.missing) * scale.one(),
+                severity: "warning",
+                detail: &detail,
+            };
+            finding.push(table, diff);
+        }
+    })
 }

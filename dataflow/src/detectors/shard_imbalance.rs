@@ -22,23 +22,19 @@ pub(crate) fn shard_imbalance<'s>(
     scale: Scale,
 ) -> Tables<'s> {
     let sums = shards.count_total();
-    tabulate(
-        sums,
-        View::Imbalances,
-        move |((tenant, currency, shard), sides), table, diff| {
-            let amount = sides.difference();
-            if amount != 0 {
-                let finding = Finding {
-                    tenant,
-                    detector: "shard_imbalance",
-                    subject: &format!("{shard:03}"),
-                    currency,
-                    amount,
-                    severity: "critical",
-                    detail: &sides_detail(sides.debits, sides.credits, scale),
-                };
-                finding.push(table, diff);
-            }
-        },
-    )
+    tabulate(sums, View::Imbalances, move |((tenant, currency, shard), sides), table, diff| {
+        let amount = sides.difference();
+        if amount != 0 {
+            let finding = Finding {
+                tenant,
+                detector: "shard_imbalance",
+                subject: &format!("{shard:03}"),
+                currency,
+                amount,
+                severity: "critical",
+                detail: &sides_detail(sides.debits, sides.credits, scale),
+            };
+            finding.push(table, diff);
+        }
+    })
 }

@@ -17,23 +17,19 @@ pub(crate) fn trial_imbalance<'s>(
     books: VecCollection<'s, u64, Book, isize>,
     scale: Scale,
 ) -> Tables<'s> {
-    tabulate(
-        books,
-        View::Imbalances,
-        move |((tenant, currency), sides), table, diff| {
-            let amount = sides.difference();
-            if amount != 0 {
-                let finding = Finding {
-                    tenant,
-                    detector: "trial_imbalance",
-                    subject: currency,
-                    currency,
-                    amount,
-                    severity: "critical",
-                    detail: &sides_detail(sides.debits, sides.credits, scale),
-                };
-                finding.push(table, diff);
-            }
-        },
-    )
+    tabulate(books, View::Imbalances, move |((tenant, currency), sides), table, diff| {
+        let amount = sides.difference();
+        if amount != 0 {
+            let finding = Finding {
+                tenant,
+                detector: "trial_imbalance",
+                subject: currency,
+                currency,
+                amount,
+                severity: "critical",
+                detail: &sides_detail(sides.debits, sides.credits, scale),
+            };
+            finding.push(table, diff);
+        }
+    })
 }

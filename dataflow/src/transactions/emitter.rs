@@ -97,24 +97,14 @@ impl Emitter {
         else {
             unreachable!("a row of postings has another form");
         };
-        let side = if side == Side::Debit.name() {
-            Side::Debit
-        } else {
-            Side::Credit
-        };
+        let side = if side == Side::Debit.name() { Side::Debit } else { Side::Credit };
         let line = Sides::of_line(side, units, diff);
         let key = self.interner.account(tenant, account, currency);
         // Dates of four-digit years are well within 32 bits of days.
         let date = i32::try_from(effective_at.div_euclid(86_400_000_000)).unwrap_or(i32::MAX);
-        self.movements
-            .entry((key, date))
-            .or_default()
-            .plus_equals(&line);
+        self.movements.entry((key, date)).or_default().plus_equals(&line);
         let book = self.books.account(tenant, "", currency);
-        self.shards
-            .entry((book, shard))
-            .or_default()
-            .plus_equals(&line);
+        self.shards.entry((book, shard)).or_default().plus_equals(&line);
     }
 
     /// Takes all that was gathered since the last call.
@@ -138,11 +128,7 @@ impl Emitter {
         Emitted {
             tables,
             shards: shards.collect(),
-            movements: self
-                .movements
-                .drain()
-                .filter(|(_, sides)| !sides.is_zero())
-                .collect(),
+            movements: self.movements.drain().filter(|(_, sides)| !sides.is_zero()).collect(),
             names: self.interner.take_fresh(),
             accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
         }
@@ -171,9 +157,7 @@ impl RowSink for EncodedRows {
 impl EncodedRows {
     fn sorted(&self) -> Vec<&[u8]> {
         let starts = std::iter::once(&0).chain(&self.ends);
-        let rows = starts
-            .zip(&self.ends)
-            .map(|(start, end)| &self.bytes[*start..*end]);
+        let rows = starts.zip(&self.ends).map(|(start, end)| &self.bytes[*start..*end]);
         let mut rows: Vec<_> = rows.collect();
         rows.sort_unstable();
         rows
@@ -188,14 +172,8 @@ pub(crate) fn emit_difference(
     emitter: &mut Emitter,
 ) {
     let (old, new) = (old.sorted(), new.sorted());
-    let gone = old
-        .iter()
-        .filter(|row| new.binary_search(row).is_err())
-        .map(|row| (*row, -1));
-    let come = new
-        .iter()
-        .filter(|row| old.binary_search(row).is_err())
-        .map(|row| (*row, 1));
+    let gone = old.iter().filter(|row| new.binary_search(row).is_err()).map(|row| (*row, -1));
+    let come = new.iter().filter(|row| old.binary_search(row).is_err()).map(|row| (*row, 1));
     let mut values = Vec::with_capacity(16);
     for (row, diff) in gone.chain(come) {
         let view = View::ALL[usize::from(row[0])];

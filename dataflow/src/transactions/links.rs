@@ -39,14 +39,8 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    pub(crate) const LATER: [Phase; 6] = [
-        Phase::Answer,
-        Phase::Count,
-        Phase::Trim,
-        Phase::Circle,
-        Phase::Nets,
-        Phase::Emit,
-    ];
+    pub(crate) const LATER: [Phase; 6] =
+        [Phase::Answer, Phase::Count, Phase::Trim, Phase::Circle, Phase::Nets, Phase::Emit];
 }
 
 /// What one transaction says to another.
@@ -152,11 +146,7 @@ impl Touched {
     }
 
     fn send(&self, to: TransactionKey, message: Message, outbox: &mut Vec<Mail>) {
-        outbox.push(Mail {
-            to,
-            from: self.key,
-            message,
-        });
+        outbox.push(Mail { to, from: self.key, message });
     }
 
     fn send_up(&self, message: Message, outbox: &mut Vec<Mail>) {
@@ -197,10 +187,7 @@ impl Touched {
     /// Invalidates what some children have heard, and notes that they must hear it anew.
     fn tell_again(&mut self, whom: impl Fn(&Child) -> bool, outbox: &mut Vec<Mail>) {
         let children = &self.state.links.children;
-        let again = children
-            .iter()
-            .filter(|(_, child)| whom(child))
-            .map(|(key, _)| *key);
+        let again = children.iter().filter(|(_, child)| whom(child)).map(|(key, _)| *key);
         for child in again.collect::<Vec<_>>() {
             if self.tell.insert(child) {
                 self.send(child, Message::Invalidate, outbox);
@@ -211,9 +198,7 @@ impl Touched {
     /// Takes in that the events have changed; `kind_before` is the kind before they did.
     pub(crate) fn events_changed(&mut self, kind_before: Option<Kind>, outbox: &mut Vec<Mail>) {
         let (kind, wanted) = with_fold(&self.state.events, |fold| {
-            let kind = fold
-                .and_then(|fold| fold.opening)
-                .map(|opening| opening.kind);
+            let kind = fold.and_then(|fold| fold.opening).map(|opening| opening.kind);
             (kind, fold.and_then(claim_of))
         });
         if wanted != self.state.links.claimed {
@@ -279,10 +264,7 @@ impl Touched {
 
     fn claimed_by(&mut self, from: TransactionKey, claim: Claim, outbox: &mut Vec<Mail>) {
         let derives = claim.derives;
-        let child = Child {
-            claim,
-            nets: ByCurrency::new(),
-        };
+        let child = Child { claim, nets: ByCurrency::new() };
         let before = self.state.links.children.insert(from, child);
         self.tell.insert(from);
         let derived = before.is_some_and(|child| child.claim.derives);
@@ -328,10 +310,7 @@ impl Touched {
             }
         });
         for child in tell {
-            let derives = links
-                .children
-                .get(&child)
-                .is_some_and(|child| child.claim.derives);
+            let derives = links.children.get(&child).is_some_and(|child| child.claim.derives);
             let derivation = match (derives, winner == Some(child)) {
                 (false, _) => Derivation::None,
                 (true, true) => Derivation::Lines(lines.clone()),

@@ -40,9 +40,7 @@ fn first_round(phase: Phase) -> u32 {
 fn phase_of(round: u32) -> Phase {
     let number = round >> ROUND_BITS;
     let mut phases = Phase::LATER.into_iter().rev();
-    phases
-        .find(|phase| *phase as u32 <= number)
-        .unwrap_or(Phase::Invalidate)
+    phases.find(|phase| *phase as u32 <= number).unwrap_or(Phase::Invalidate)
 }
 
 /// Builds the operator.
@@ -100,19 +98,11 @@ fn build<'s, 'i, S: TransactionStore + 'static>(
             let mut accepted = accepted_output.activate();
             while let Some((held, mut outbox, mut emitted)) = schedule.step(frontiers) {
                 mail_out.session(&held.0[0]).give_container(&mut outbox);
-                tables
-                    .session(&held.0[1])
-                    .give_container(&mut emitted.tables);
-                movements
-                    .session(&held.0[2])
-                    .give_container(&mut emitted.movements);
-                shards
-                    .session(&held.0[3])
-                    .give_container(&mut emitted.shards);
+                tables.session(&held.0[1]).give_container(&mut emitted.tables);
+                movements.session(&held.0[2]).give_container(&mut emitted.movements);
+                shards.session(&held.0[3]).give_container(&mut emitted.shards);
                 names.session(&held.0[4]).give_container(&mut emitted.names);
-                accepted
-                    .session(&held.0[5])
-                    .give_container(&mut emitted.accepted);
+                accepted.session(&held.0[5]).give_container(&mut emitted.accepted);
             }
         }
     });
@@ -141,12 +131,7 @@ impl Held {
 
     fn at(&self, round: u32) -> Held {
         let time = Product::new(self.time().outer, round);
-        Held(
-            self.0
-                .iter()
-                .map(|capability| capability.delayed(&time))
-                .collect(),
-        )
+        Held(self.0.iter().map(|capability| capability.delayed(&time)).collect())
     }
 }
 
@@ -167,22 +152,17 @@ struct Schedule<S> {
 
 impl<S: TransactionStore> Schedule<S> {
     fn new(resolver: Resolver<S>) -> Schedule<S> {
-        Schedule {
-            resolver,
-            waiting: BTreeMap::new(),
-        }
+        Schedule { resolver, waiting: BTreeMap::new() }
     }
 
     fn queue(&mut self, held: Held) -> &mut Waiting {
         let time = held.time();
-        self.waiting
-            .entry((time.outer, time.inner))
-            .or_insert_with(|| Waiting {
-                held,
-                events: Vec::new(),
-                mail: Vec::new(),
-                begins: false,
-            })
+        self.waiting.entry((time.outer, time.inner)).or_insert_with(|| Waiting {
+            held,
+            events: Vec::new(),
+            mail: Vec::new(),
+            begins: false,
+        })
     }
 
     /// Does the next step whose time is complete, if there is one.

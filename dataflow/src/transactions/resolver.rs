@@ -31,12 +31,7 @@ struct InEpoch {
 
 impl<S: TransactionStore> Resolver<S> {
     pub(crate) fn new(store: S, scale: Scale) -> Resolver<S> {
-        Resolver {
-            store,
-            scale,
-            emitter: Emitter::new(),
-            touched: HashMap::default(),
-        }
+        Resolver { store, scale, emitter: Emitter::new(), touched: HashMap::default() }
     }
 
     pub(crate) fn emitter(&mut self) -> &mut Emitter {
@@ -68,33 +63,19 @@ impl<S: TransactionStore> Resolver<S> {
     /// The fast path: a transaction seen for the first time, by one event that names no target.
     /// Gives the record back where it is not that.
     fn first_and_only(&mut self, record: EventRecord) -> Option<EventRecord> {
-        let EventRecord {
-            key,
-            origin,
-            canonical,
-        } = record;
+        let EventRecord { key, origin, canonical } = record;
         let event = stored(&canonical);
         if event.event.kind.is_link() {
             drop(event);
-            return Some(EventRecord {
-                key,
-                origin,
-                canonical,
-            });
+            return Some(EventRecord { key, origin, canonical });
         }
         let events = [event];
-        let Some(fold) = fold(&events) else {
-            unreachable!("one event folds to something")
-        };
+        let Some(fold) = fold(&events) else { unreachable!("one event folds to something") };
         // Rows are made before the state is stored, from the bytes that are about to be moved;
         // whether the transaction is new is asked first, by a look that does not copy.
         if self.store.get(key).is_some() {
             drop(events);
-            return Some(EventRecord {
-                key,
-                origin,
-                canonical,
-            });
+            return Some(EventRecord { key, origin, canonical });
         }
         let (emitter, shard) = (&mut self.emitter, key.shard());
         fold.meaning(&Standing::Clear, &Inflows::default())
@@ -124,13 +105,7 @@ impl<S: TransactionStore> Resolver<S> {
         if linked_before || links_now(&state) {
             let mut touched = Touched::new(key, state);
             touched.events_changed(kind_before, outbox);
-            self.touched.insert(
-                key,
-                InEpoch {
-                    touched,
-                    rows_before,
-                },
-            );
+            self.touched.insert(key, InEpoch { touched, rows_before });
         } else {
             let rows = rows_of(&state, self.scale);
             emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
@@ -185,10 +160,7 @@ impl<S: TransactionStore> Resolver<S> {
         if let Entry::Vacant(vacant) = self.touched.entry(key) {
             let state = self.store.get(key).map(State::decode).unwrap_or_default();
             let rows_before = rows_of(&state, self.scale);
-            vacant.insert(InEpoch {
-                touched: Touched::new(key, state),
-                rows_before,
-            });
+            vacant.insert(InEpoch { touched: Touched::new(key, state), rows_before });
         }
     }
 
@@ -218,14 +190,7 @@ impl<S: TransactionStore> Resolver<S> {
     }
 
     fn emit(&mut self) {
-        for (
-            key,
-            InEpoch {
-                touched,
-                rows_before,
-            },
-        ) in self.touched.drain()
-        {
+        for (key, InEpoch { touched, rows_before }) in self.touched.drain() {
             let rows = rows_of(&touched.state, self.scale);
             emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
             self.store.put(key, touched.state.encode());
@@ -234,15 +199,11 @@ impl<S: TransactionStore> Resolver<S> {
 }
 
 fn kind_of(state: &State) -> Option<Kind> {
-    with_fold(&state.events, |fold| {
-        fold?.opening.map(|opening| opening.kind)
-    })
+    with_fold(&state.events, |fold| fold?.opening.map(|opening| opening.kind))
 }
 
 fn links_now(state: &State) -> bool {
-    with_fold(&state.events, |fold| {
-        fold.is_some_and(|fold| fold.link().is_some())
-    })
+    with_fold(&state.events, |fold| fold.is_some_and(|fold| fold.link().is_some()))
 }
 
 fn rows_of(state: &State, scale: Scale) -> EncodedRows {
@@ -250,8 +211,7 @@ fn rows_of(state: &State, scale: Scale) -> EncodedRows {
     with_fold(&state.events, |fold| {
         if let Some(fold) = fold {
             let standing = standing(fold, &state.links);
-            fold.meaning(&standing, &inflows(&state.links))
-                .rows(scale, &mut rows);
+            fold.meaning(&standing, &inflows(&state.links)).rows(scale, &mut rows);
         }
     });
     rows

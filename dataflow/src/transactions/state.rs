@@ -146,10 +146,7 @@ pub(crate) fn stored(canonical: &[u8]) -> Stored<'_> {
 
 fn decode(bytes: &[u8]) -> Result<State, CodecError> {
     if bytes.first() != Some(&COMPOUND) {
-        return Ok(State {
-            events: vec![bytes.into()],
-            links: Links::default(),
-        });
+        return Ok(State { events: vec![bytes.into()], links: Links::default() });
     }
     let mut reader = Reader::new(&bytes[1..]);
     let count = reader.length()?;
@@ -159,11 +156,7 @@ fn decode(bytes: &[u8]) -> Result<State, CodecError> {
         events.push(reader.bytes(length)?.into());
     }
     let links = decode_links(&mut reader)?;
-    if reader.is_empty() {
-        Ok(State { events, links })
-    } else {
-        Err(CodecError)
-    }
+    if reader.is_empty() { Ok(State { events, links }) } else { Err(CodecError) }
 }
 
 fn put_key(out: &mut Vec<u8>, key: TransactionKey) {
@@ -231,13 +224,7 @@ fn read_claim(reader: &mut Reader<'_>) -> Result<Claim, CodecError> {
     let nanos = u32::from_le_bytes(reader.bytes(4)?.try_into().map_err(|_| CodecError)?);
     let recorded_at = Timestamp::from_parts(seconds, nanos).ok_or(CodecError)?;
     let event_id = reader.text()?.into();
-    Ok(Claim {
-        kind,
-        derives,
-        recorded_at,
-        event_id,
-        transaction_id: reader.text()?.into(),
-    })
+    Ok(Claim { kind, derives, recorded_at, event_id, transaction_id: reader.text()?.into() })
 }
 
 fn put_answer(out: &mut Vec<u8>, answer: &Answer) {
@@ -270,12 +257,7 @@ fn read_answer(reader: &mut Reader<'_>) -> Result<Answer, CodecError> {
                 let (side, amount) = read_side_and_amount(reader)?;
                 let account = Cow::Owned(reader.text()?.to_owned());
                 let currency = Cow::Owned(reader.text()?.to_owned());
-                Ok(Posting {
-                    account,
-                    side,
-                    amount,
-                    currency,
-                })
+                Ok(Posting { account, side, amount, currency })
             });
             Derivation::Lines(lines.collect::<Result<_, CodecError>>()?)
         }
@@ -319,10 +301,7 @@ fn encode_links(links: &Links, out: &mut Vec<u8>) {
 
 fn decode_links(reader: &mut Reader<'_>) -> Result<Links, CodecError> {
     let flags = reader.byte()?;
-    let mut links = Links {
-        circle: flags & IN_CIRCLE != 0,
-        ..Links::default()
-    };
+    let mut links = Links { circle: flags & IN_CIRCLE != 0, ..Links::default() };
     if flags & HAS_CLAIM != 0 {
         links.claimed = Some((read_key(reader)?, read_claim(reader)?));
     }
@@ -336,13 +315,7 @@ fn decode_links(reader: &mut Reader<'_>) -> Result<Links, CodecError> {
     for _ in 0..reader.length()? {
         let key = read_key(reader)?;
         let claim = read_claim(reader)?;
-        links.children.insert(
-            key,
-            Child {
-                claim,
-                nets: read_sums(reader)?,
-            },
-        );
+        links.children.insert(key, Child { claim, nets: read_sums(reader)? });
     }
     Ok(links)
 }

@@ -89,10 +89,7 @@ pub(crate) fn continuities<'s>(
         move |(input, frontier), output| {
             input.for_each(|capability, records| {
                 let entry = waiting.entry(*capability.time());
-                entry
-                    .or_insert_with(|| (capability.retain(0), Vec::new()))
-                    .1
-                    .append(records);
+                entry.or_insert_with(|| (capability.retain(0), Vec::new())).1.append(records);
             });
             while let Some(first) = waiting.first_entry() {
                 let epoch = *first.key();
@@ -123,10 +120,7 @@ fn add(
         let service = (record.tenant, record.service);
         let set = seen.entry(service.clone()).or_default();
         before.entry(service).or_insert_with(|| set.continuity());
-        record
-            .ranges
-            .iter()
-            .for_each(|(first, last)| set.insert(*first, *last));
+        record.ranges.iter().for_each(|(first, last)| set.insert(*first, *last));
     }
     let mut changed = Vec::new();
     for (service, before) in before {
@@ -148,21 +142,17 @@ fn integer(value: u64) -> Value<'static> {
 pub(crate) fn source_continuity<'s>(
     continuities: VecCollection<'s, u64, (Service, Continuity), isize>,
 ) -> Tables<'s> {
-    tabulate(
-        continuities,
-        View::SourceContinuity,
-        |((tenant, service), state), table, diff| {
-            let row = [
-                Value::Text(tenant),
-                Value::Text(service),
-                integer(state.first),
-                integer(state.contiguous_through),
-                integer(state.max),
-                integer(state.missing),
-            ];
-            table.push(&row, diff);
-        },
-    )
+    tabulate(continuities, View::SourceContinuity, |((tenant, service), state), table, diff| {
+        let row = [
+            Value::Text(tenant),
+            Value::Text(service),
+            integer(state.first),
+            integer(state.contiguous_through),
+            integer(state.max),
+            integer(state.missing),
+        ];
+        table.push(&row, diff);
+    })
 }
 
 #[cfg(test)]
@@ -171,16 +161,9 @@ mod tests {
 
     fn continuity(ranges: &[(u64, u64)]) -> (u64, u64, u64, u64) {
         let mut set = RangeSet::default();
-        ranges
-            .iter()
-            .for_each(|(first, last)| set.insert(*first, *last));
+        ranges.iter().for_each(|(first, last)| set.insert(*first, *last));
         let state = set.continuity().unwrap();
-        (
-            state.first,
-            state.contiguous_through,
-            state.max,
-            state.missing,
-        )
+        (state.first, state.contiguous_through, state.max, state.missing)
     }
 
     #[test]
@@ -195,10 +178,7 @@ mod tests {
             (&[(1, 20), (5, 9)], (1, 20, 20, 0)),
             (&[(7, 7), (3, 3)], (3, 3, 7, 3)),
             (&[(3, 5), (9, 9), (4, 10)], (3, 10, 10, 0)),
-            (
-                &[(u64::MAX, u64::MAX), (1, 1)],
-                (1, 1, u64::MAX, u64::MAX - 2),
-            ),
+            (&[(u64::MAX, u64::MAX), (1, 1)], (1, 1, u64::MAX, u64::MAX - 2)),
         ];
         for (ranges, expected) in rows {
             assert_eq!(continuity(ranges), *expected, "{ranges:?}");

@@ -22,27 +22,21 @@ pub(crate) type Book = ((Arc<str>, Arc<str>), Sides);
 pub(crate) fn books<'s>(
     shards: VecCollection<'s, u64, (Arc<str>, Arc<str>, u8), Sides>,
 ) -> VecCollection<'s, u64, Book, isize> {
-    shards
-        .map(|(tenant, currency, _shard)| (tenant, currency))
-        .count_total()
+    shards.map(|(tenant, currency, _shard)| (tenant, currency)).count_total()
 }
 
 /// Builds the view.
 pub(crate) fn trial_balance<'s>(books: VecCollection<'s, u64, Book, isize>) -> Tables<'s> {
-    tabulate(
-        books,
-        View::TrialBalance,
-        |((tenant, currency), sides), table, diff| {
-            if sides.lines > 0 {
-                let row = [
-                    Value::Text(tenant),
-                    Value::Text(currency),
-                    Value::Amount(sides.debits),
-                    Value::Amount(sides.credits),
-                    Value::Amount(sides.difference()),
-                ];
-                table.push(&row, diff);
-            }
-        },
-    )
+    tabulate(books, View::TrialBalance, |((tenant, currency), sides), table, diff| {
+        if sides.lines > 0 {
+            let row = [
+                Value::Text(tenant),
+                Value::Text(currency),
+                Value::Amount(sides.debits),
+                Value::Amount(sides.credits),
+                Value::Amount(sides.difference()),
+            ];
+            table.push(&row, diff);
+        }
+    })
 }

@@ -9,17 +9,12 @@ use crate::{Scale, View};
 /// Holds one expectation against the views. Each row may satisfy one listed row only.
 pub(super) fn check(expectation: &Expectation, views: &BTreeMap<View, Rows>) -> Result<(), String> {
     let view = expectation.view;
-    let rows = views
-        .get(&view)
-        .ok_or_else(|| format!("there is no view {}", view.name()))?;
+    let rows = views.get(&view).ok_or_else(|| format!("there is no view {}", view.name()))?;
     if let Some(defect) = rows.defect(view) {
         return Err(defect);
     }
-    let mut left: Vec<&Row> = rows
-        .0
-        .keys()
-        .filter(|row| is_match(&expectation.filter, row))
-        .collect();
+    let mut left: Vec<&Row> =
+        rows.0.keys().filter(|row| is_match(&expectation.filter, row)).collect();
     let mut missing = Vec::new();
     // The most exact rows choose first, so that a `*` takes what is left.
     let mut wanted: Vec<_> = expectation.rows.iter().collect();
@@ -41,24 +36,15 @@ pub(super) fn check(expectation: &Expectation, views: &BTreeMap<View, Rows>) -> 
         message.push_str(&format!("\n  missing: {}", describe(view, pattern)));
     }
     for row in left {
-        let values: Vec<_> = row
-            .iter()
-            .map(|value| value.display(Scale::DEFAULT))
-            .collect();
-        let label = if expectation.extent == Extent::All {
-            "surplus"
-        } else {
-            "there is"
-        };
+        let values: Vec<_> = row.iter().map(|value| value.display(Scale::DEFAULT)).collect();
+        let label = if expectation.extent == Extent::All { "surplus" } else { "there is" };
         message.push_str(&format!("\n  {label}: {}", values.join(" | ")));
     }
     Err(message)
 }
 
 fn is_match(pattern: &Pattern, row: &Row) -> bool {
-    pattern
-        .iter()
-        .all(|(column, value)| row.get(*column) == Some(value))
+    pattern.iter().all(|(column, value)| row.get(*column) == Some(value))
 }
 
 fn describe(view: View, pattern: &Pattern) -> String {

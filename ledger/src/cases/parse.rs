@@ -47,10 +47,7 @@ impl Reading {
                 Ok(())
             }
             "spec:" | "decision:" => {
-                let case = self
-                    .cases
-                    .last_mut()
-                    .ok_or("a quotation before any `case`")?;
+                let case = self.cases.last_mut().ok_or("a quotation before any `case`")?;
                 case.spec.push(rest.trim().to_owned());
                 Ok(())
             }
@@ -71,10 +68,7 @@ impl Reading {
         let event = event(kind, rest, self.events)?;
         match case.steps.last_mut() {
             Some(step) if step.expectations.is_empty() => step.events.push(event),
-            _ => case.steps.push(Step {
-                events: vec![event],
-                expectations: Vec::new(),
-            }),
+            _ => case.steps.push(Step { events: vec![event], expectations: Vec::new() }),
         }
         Ok(())
     }
@@ -86,18 +80,14 @@ impl Reading {
         has_rows: bool,
         rest: &str,
     ) -> Result<(), String> {
-        let name_ends = rest
-            .find(|c: char| c == '(' || c.is_whitespace())
-            .unwrap_or(rest.len());
+        let name_ends = rest.find(|c: char| c == '(' || c.is_whitespace()).unwrap_or(rest.len());
         let (name, rest) = rest.split_at(name_ends);
         let view = View::by_name(name).ok_or_else(|| format!("no view {name:?}"))?;
         let (columns, filter) = match rest.strip_prefix('(') {
             Some(rest) => {
                 let (names, filter) = rest.split_once(')').ok_or("a `)` is missing")?;
-                let columns: Result<_, _> = names
-                    .split(',')
-                    .map(|name| column_of(view, name.trim()))
-                    .collect();
+                let columns: Result<_, _> =
+                    names.split(',').map(|name| column_of(view, name.trim())).collect();
                 (columns?, filter)
             }
             None => ((0..view.columns().len()).collect(), rest),
@@ -110,17 +100,11 @@ impl Reading {
                 Ok((column, datum(view.columns()[column], text)?))
             })
             .collect();
-        let case = self
-            .cases
-            .last_mut()
-            .ok_or("an expectation before any `case`")?;
+        let case = self.cases.last_mut().ok_or("an expectation before any `case`")?;
         if case.steps.is_empty() {
             case.steps.push(Step::default());
         }
-        let step = case
-            .steps
-            .last_mut()
-            .ok_or("an expectation before any step")?;
+        let step = case.steps.last_mut().ok_or("an expectation before any step")?;
         step.expectations.push(Expectation {
             line,
             view,
@@ -156,8 +140,7 @@ impl Reading {
 }
 
 fn column_of(view: View, name: &str) -> Result<usize, String> {
-    view.column_index(name)
-        .ok_or_else(|| format!("{} has no column {name:?}", view.name()))
+    view.column_index(name).ok_or_else(|| format!("{} has no column {name:?}", view.name()))
 }
 
 fn datum(column: Column, text: &str) -> Result<Datum, String> {
@@ -193,11 +176,7 @@ fn sign_of(text: &str) -> (i128, &str) {
 
 /// Completes a date to its first instant.
 fn instant_text(text: &str) -> String {
-    if text.contains('T') {
-        text.to_owned()
-    } else {
-        format!("{text}T00:00:00Z")
-    }
+    if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") }
 }
 
 fn instant(text: &str) -> Result<Timestamp, String> {
@@ -231,10 +210,7 @@ fn event(kind: &str, rest: &str, number: i64) -> Result<Event<'static>, String> 
         revision: Some(if kind == "correct" { 2 } else { 1 }),
         effective_at: Some(instant_text("2026-01-01").into()),
         recorded_at: Some(recorded_at(&number.to_string())?.into()),
-        source: Some(SourceDraft {
-            service: Some("billing".into()),
-            sequence: None,
-        }),
+        source: Some(SourceDraft { service: Some("billing".into()), sequence: None }),
         ..EventDraft::default()
     };
     let mut postings = Vec::new();
@@ -249,17 +225,11 @@ fn event(kind: &str, rest: &str, number: i64) -> Result<Event<'static>, String> 
     }
     // A reversal without lines leaves them out; a leg without lines is void and says so.
     draft.postings = (kind != "reverse" || !postings.is_empty()).then_some(postings);
-    draft
-        .admit(Scale::DEFAULT)
-        .map_err(|rejection| rejection.to_string())
+    draft.admit(Scale::DEFAULT).map_err(|rejection| rejection.to_string())
 }
 
 fn set(draft: &mut EventDraft<'static>, name: &str, value: &str) -> Result<(), String> {
-    let number = || {
-        value
-            .parse::<u64>()
-            .map_err(|_| format!("{value:?} is no whole number"))
-    };
+    let number = || value.parse::<u64>().map_err(|_| format!("{value:?} is no whole number"));
     let text = Some(value.to_owned().into());
     match name {
         "tenant" => draft.tenant = text,

@@ -38,10 +38,7 @@ impl<'a> Books<'a> {
             let lines: &Vec<Line<'a>> = lines;
             lines.iter().map(move |line| (transaction, line))
         };
-        self.transactions
-            .iter()
-            .zip(&self.lines)
-            .flat_map(with_transaction)
+        self.transactions.iter().zip(&self.lines).flat_map(with_transaction)
     }
 
     /// Sums all current lines by a key.
@@ -86,58 +83,40 @@ pub(super) fn postings(books: &Books<'_>) -> Rows {
 pub(super) fn balances(books: &Books<'_>) -> Rows {
     let sums = books.sides_by(|transaction, line| {
         let posting = line.posting;
-        (
-            transaction.tenant,
-            posting.account.as_ref(),
-            posting.currency.as_ref(),
-        )
+        (transaction.tenant, posting.account.as_ref(), posting.currency.as_ref())
     });
-    rows(
-        sums.into_iter()
-            .map(|((tenant, account, currency), sides)| {
-                vec![
-                    text(tenant),
-                    text(account),
-                    text(currency),
-                    Datum::Amount(sides.debits),
-                    Datum::Amount(sides.credits),
-                    // Holds alone are pending; undeclared accounts are debit-normal.
-                    Datum::Amount(0),
-                    Datum::Amount(0),
-                    Datum::Amount(sides.difference()),
-                    Datum::Amount(sides.difference()),
-                ]
-            }),
-    )
+    rows(sums.into_iter().map(|((tenant, account, currency), sides)| {
+        vec![
+            text(tenant),
+            text(account),
+            text(currency),
+            Datum::Amount(sides.debits),
+            Datum::Amount(sides.credits),
+            // Holds alone are pending; undeclared accounts are debit-normal.
+            Datum::Amount(0),
+            Datum::Amount(0),
+            Datum::Amount(sides.difference()),
+            Datum::Amount(sides.difference()),
+        ]
+    }))
 }
 
 pub(super) fn daily_movements(books: &Books<'_>) -> Rows {
     let sums = books.sides_by(|transaction, line| {
-        let (account, currency) = (
-            line.posting.account.as_ref(),
-            line.posting.currency.as_ref(),
-        );
-        (
-            transaction.tenant,
-            account,
-            currency,
-            line.event.effective_at.utc_date(),
-        )
+        let (account, currency) = (line.posting.account.as_ref(), line.posting.currency.as_ref());
+        (transaction.tenant, account, currency, line.event.effective_at.utc_date())
     });
-    rows(
-        sums.into_iter()
-            .map(|((tenant, account, currency, date), sides)| {
-                vec![
-                    text(tenant),
-                    text(account),
-                    text(currency),
-                    Datum::Date(date),
-                    Datum::Amount(sides.debits),
-                    Datum::Amount(sides.credits),
-                    Datum::Amount(sides.difference()),
-                ]
-            }),
-    )
+    rows(sums.into_iter().map(|((tenant, account, currency, date), sides)| {
+        vec![
+            text(tenant),
+            text(account),
+            text(currency),
+            Datum::Date(date),
+            Datum::Amount(sides.debits),
+            Datum::Amount(sides.credits),
+            Datum::Amount(sides.difference()),
+        ]
+    }))
 }
 
 pub(super) fn trial_balance(books: &Books<'_>) -> Rows {
@@ -157,11 +136,7 @@ pub(super) fn trial_balance(books: &Books<'_>) -> Rows {
 pub(super) fn transaction_totals(books: &Books<'_>) -> Rows {
     let mut all = Vec::new();
     for (index, transaction) in books.transactions.iter().enumerate() {
-        let revision = transaction
-            .legs
-            .iter()
-            .map(|leg| leg.current.revision)
-            .max();
+        let revision = transaction.legs.iter().map(|leg| leg.current.revision).max();
         for total in books.totals[index].iter().filter(|total| total.is_row) {
             all.push(vec![
                 text(transaction.tenant),
@@ -216,9 +191,7 @@ pub(super) fn services(contents: &BTreeSet<Content>) -> BTreeMap<(String, String
 
 fn continuity(seen: &BTreeSet<u64>) -> Option<Continuity> {
     let (first, max) = (*seen.first()?, *seen.last()?);
-    let unbroken = (first..=max)
-        .zip(seen)
-        .take_while(|(due, sequence)| due == *sequence);
+    let unbroken = (first..=max).zip(seen).take_while(|(due, sequence)| due == *sequence);
     Some(Continuity {
         first,
         contiguous_through: unbroken.map(|(due, _)| due).last()?,

@@ -55,19 +55,11 @@ pub(super) fn imbalances(
 /// `unbalanced_transaction`, `shard_imbalance` and `trial_imbalance`: debits are not credits.
 fn unequal_sides(books: &Books<'_>) -> Vec<Row> {
     let by_transaction = books.sides_by(|transaction, line| {
-        (
-            transaction.tenant,
-            transaction.id.to_owned(),
-            line.posting.currency.as_ref(),
-        )
+        (transaction.tenant, transaction.id.to_owned(), line.posting.currency.as_ref())
     });
     let by_shard = books.sides_by(|transaction, line| {
         let shard = TransactionKey::of(transaction.tenant, transaction.id).shard();
-        (
-            transaction.tenant,
-            format!("{shard:03}"),
-            line.posting.currency.as_ref(),
-        )
+        (transaction.tenant, format!("{shard:03}"), line.posting.currency.as_ref())
     });
     let by_currency = books.sides_by(|transaction, line| {
         let currency = line.posting.currency.as_ref();

@@ -41,9 +41,7 @@ pub(super) fn lines<'a>(transactions: &[Transaction<'a>], links: &[Link]) -> Vec
             }
         }
         for (index, opening, target) in chain.into_iter().rev() {
-            let opposite = lines[target]
-                .as_deref()
-                .map(|lines| opposite(lines, opening));
+            let opposite = lines[target].as_deref().map(|lines| opposite(lines, opening));
             lines[index] = opposite;
         }
     }
@@ -55,13 +53,7 @@ fn carried<'a>(transaction: &Transaction<'a>) -> Vec<Line<'a>> {
     for leg in &transaction.legs {
         let event = leg.current;
         for (number, posting) in event.postings.iter().enumerate() {
-            lines.push(Line {
-                event,
-                leg: &event.leg,
-                number,
-                side: posting.side,
-                posting,
-            });
+            lines.push(Line { event, leg: &event.leg, number, side: posting.side, posting });
         }
     }
     lines

@@ -42,10 +42,8 @@ impl Cause {
 
 /// Judges the links of all transactions, which are ordered by tenant and id.
 pub(super) fn links(transactions: &[Transaction<'_>]) -> Vec<Link> {
-    let mut links: Vec<Link> = transactions
-        .iter()
-        .map(|transaction| by_target(transactions, transaction))
-        .collect();
+    let mut links: Vec<Link> =
+        transactions.iter().map(|transaction| by_target(transactions, transaction)).collect();
     for member in circles(transactions, &links) {
         links[member] = Link::Orphan(Cause::Circle);
     }

@@ -17,19 +17,12 @@ fn event(id: usize, target: Option<usize>) -> Event<'static> {
         tenant: "acme".into(),
         transaction_id: format!("t{id:07}").into(),
         event_id: "e".into(),
-        kind: if target.is_some() {
-            Kind::Reverse
-        } else {
-            Kind::Post
-        },
+        kind: if target.is_some() { Kind::Reverse } else { Kind::Post },
         leg: "".into(),
         revision: 1,
         effective_at: at,
         recorded_at: at,
-        source: Source {
-            service: "billing".into(),
-            sequence: u64::try_from(id + 1).ok(),
-        },
+        source: Source { service: "billing".into(), sequence: u64::try_from(id + 1).ok() },
         target: target.map(|target| format!("t{target:07}").into()),
         postings: match target {
             Some(_) => Vec::new(),
@@ -53,11 +46,7 @@ fn a_chain_of_100_000_reversals_is_walked_not_recursed() {
         let views = reference.views();
         assert_eq!(views[&View::Postings].0.len(), 2 * (last + 1));
         assert!(views[&View::Imbalances].0.is_empty());
-        let balances: Vec<_> = views[&View::Balances]
-            .0
-            .keys()
-            .map(|row| row[7].clone())
-            .collect();
+        let balances: Vec<_> = views[&View::Balances].0.keys().map(|row| row[7].clone()).collect();
         // 50,001 of the 100,001 stand as posted, 50,000 are opposites.
         assert_eq!(balances, [Datum::Amount(100), Datum::Amount(-100)]);
     }

@@ -46,9 +46,7 @@ pub(super) fn totals<'a>(
             awaited[*target] += 1;
         }
     }
-    let mut ready: Vec<_> = (0..links.len())
-        .filter(|index| awaited[*index] == 0)
-        .collect();
+    let mut ready: Vec<_> = (0..links.len()).filter(|index| awaited[*index] == 0).collect();
     while let Some(index) = ready.pop() {
         let Link::Effective(target) = links[index] else {
             continue;
@@ -117,19 +115,16 @@ fn gross<'a>(lines: impl Iterator<Item = (&'a str, Side, i128)>) -> BTreeMap<&'a
 }
 
 fn total_of<'t, 'a>(totals: &'t mut Vec<Total<'a>>, currency: &'a str) -> &'t mut Total<'a> {
-    let index = totals
-        .iter()
-        .position(|total| total.currency == currency)
-        .unwrap_or_else(|| {
-            totals.push(Total {
-                currency,
-                is_row: false,
-                gross: 0,
-                corrected: 0,
-                reversed: 0,
-                refunded: 0,
-            });
-            totals.len() - 1
+    let index = totals.iter().position(|total| total.currency == currency).unwrap_or_else(|| {
+        totals.push(Total {
+            currency,
+            is_row: false,
+            gross: 0,
+            corrected: 0,
+            reversed: 0,
+            refunded: 0,
         });
+        totals.len() - 1
+    });
     &mut totals[index]
 }

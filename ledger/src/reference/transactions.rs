@@ -68,10 +68,7 @@ pub(super) fn events(contents: &BTreeSet<Content>) -> Vec<Identified<'_>> {
                 .min_by_key(|(event, bytes)| (event.recorded_at, content_hash(bytes), *bytes))
                 .map(|(event, _)| event)?;
             let is_contested = rivals.len() > 1;
-            Some(Identified {
-                event,
-                is_contested,
-            })
+            Some(Identified { event, is_contested })
         })
         .collect()
 }
@@ -95,10 +92,7 @@ fn transaction<'a>(events: &'a [Identified<'a>]) -> Option<Transaction<'a>> {
         .collect();
     let mut by_seniority: Vec<_> = events.iter().map(|identified| &identified.event).collect();
     by_seniority.sort_by_key(|event| event.seniority());
-    let first = by_seniority
-        .iter()
-        .find(|event| event.kind.is_opening())
-        .copied();
+    let first = by_seniority.iter().find(|event| event.kind.is_opening()).copied();
 
     let mut places: BTreeMap<(&str, u64), &Event<'_>> = BTreeMap::new();
     for event in by_seniority {
@@ -123,10 +117,7 @@ fn transaction<'a>(events: &'a [Identified<'a>]) -> Option<Transaction<'a>> {
     // The places are ordered by leg, then revision: an opening comes before its corrections.
     for event in places.into_values() {
         match legs.last_mut() {
-            _ if event.kind.is_opening() => legs.push(Leg {
-                opening: event,
-                current: event,
-            }),
+            _ if event.kind.is_opening() => legs.push(Leg { opening: event, current: event }),
             Some(leg) if leg.opening.leg == event.leg => leg.current = event,
             _ => unopened.push(event.event_id.as_ref()),
         }

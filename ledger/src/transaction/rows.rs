@@ -85,13 +85,7 @@ impl Meaning<'_, '_> {
 
     fn totals(&self, sink: &mut impl RowSink) {
         let Some(kind) = self.kind() else { return };
-        let revision = self
-            .fold
-            .legs
-            .iter()
-            .map(|leg| leg.current.revision)
-            .max()
-            .unwrap_or(1);
+        let revision = self.fold.legs.iter().map(|leg| leg.current.revision).max().unwrap_or(1);
         for total in &self.totals {
             let values = [
                 Value::Text(self.fold.tenant),
@@ -117,17 +111,9 @@ impl Meaning<'_, '_> {
         } else if total.gross == 0 && total.corrected != 0 {
             "voided"
         } else if total.reversed > 0 {
-            if total.net == 0 {
-                "reversed"
-            } else {
-                "partially_reversed"
-            }
+            if total.net == 0 { "reversed" } else { "partially_reversed" }
         } else if total.refunded > 0 {
-            if total.net == 0 {
-                "refunded"
-            } else {
-                "partially_refunded"
-            }
+            if total.net == 0 { "refunded" } else { "partially_refunded" }
         } else {
             "open"
         }
@@ -176,10 +162,7 @@ impl Meaning<'_, '_> {
             Standing::Orphan(cause) => cause.name(),
             _ => "",
         };
-        let target = self
-            .fold
-            .link()
-            .and_then(|opening| opening.target.as_deref());
+        let target = self.fold.link().and_then(|opening| opening.target.as_deref());
         let detail = format!(
             r#"{{"cause":{},"corrections":{},"target":{}}}"#,
             json_text(cause),
@@ -192,11 +175,7 @@ impl Meaning<'_, '_> {
 
     fn conflict(&self, event_id: &str, sink: &mut impl RowSink) {
         let transaction_id = self.fold.transaction_id;
-        let subject = format!(
-            "{}/{}",
-            escape_subject(transaction_id),
-            escape_subject(event_id)
-        );
+        let subject = format!("{}/{}", escape_subject(transaction_id), escape_subject(event_id));
         let detail = format!(
             r#"{{"event_id":{},"transaction_id":{}}}"#,
             json_text(event_id),
@@ -213,10 +192,8 @@ impl Meaning<'_, '_> {
             Standing::WithoutEffect(gross) => gross,
             _ => &none,
         };
-        let mut parts: Vec<(&str, i128, i128)> = without_effect
-            .iter()
-            .map(|(currency, gross)| (&**currency, 0, *gross))
-            .collect();
+        let mut parts: Vec<(&str, i128, i128)> =
+            without_effect.iter().map(|(currency, gross)| (&**currency, 0, *gross)).collect();
         for (currency, reversed) in &self.inflows.reversed {
             let excess = reversed - self.gross_of(currency);
             if excess > 0 {
@@ -258,10 +235,7 @@ impl Meaning<'_, '_> {
     }
 
     fn gross_of(&self, currency: &str) -> i128 {
-        self.totals
-            .iter()
-            .find(|total| total.currency == currency)
-            .map_or(0, |total| total.gross)
+        self.totals.iter().find(|total| total.currency == currency).map_or(0, |total| total.gross)
     }
 }
 

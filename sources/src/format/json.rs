@@ -33,10 +33,7 @@ impl Format for Json {
             return Err(Rejection::new(Reason::TooLarge, detail));
         }
         let text = std::str::from_utf8(raw).map_err(|error| {
-            let detail = format!(
-                "the record is not UTF-8 from byte {} on",
-                error.valid_up_to()
-            );
+            let detail = format!("the record is not UTF-8 from byte {} on", error.valid_up_to());
             Rejection::new(Reason::NotUtf8, detail)
         })?;
         if depth::exceeds(raw, DEPTH_MAX) {
@@ -45,10 +42,7 @@ impl Format for Json {
         }
         let state = State::default();
         match read(text, &state) {
-            Ok(draft) => Ok(Decoded {
-                draft,
-                unknown_fields: state.unknown_fields(),
-            }),
+            Ok(draft) => Ok(Decoded { draft, unknown_fields: state.unknown_fields() }),
             Err(error) => Err(reject(text, &state, &error)),
         }
     }

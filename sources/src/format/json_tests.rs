@@ -20,18 +20,12 @@ fn rejected(raw: impl AsRef<[u8]>) -> Rejection {
 fn an_event_is_read_and_unknown_fields_are_counted() {
     let decoded = Json.decode(EVENT.as_bytes()).unwrap();
     assert_eq!(decoded.unknown_fields, 3);
-    assert!(matches!(
-        decoded.draft.event_id,
-        Some(std::borrow::Cow::Borrowed("e1"))
-    ));
+    assert!(matches!(decoded.draft.event_id, Some(std::borrow::Cow::Borrowed("e1"))));
     assert_eq!(decoded.draft.revision, None);
     let event = decoded.draft.admit(Scale::DEFAULT).unwrap();
     assert_eq!(event.source.sequence, Some(7));
     assert_eq!(event.postings[1].account, "café");
-    assert_eq!(
-        Json.correlation_id(EVENT.as_bytes()).as_deref(),
-        Some("c-\"1")
-    );
+    assert_eq!(Json.correlation_id(EVENT.as_bytes()).as_deref(), Some("c-\"1"));
 }
 
 #[test]
@@ -59,67 +53,23 @@ fn each_fault_has_its_reason() {
         ("{\"v\":1e999}", BadType, "`v` must be"),
         ("{\"v\":\"1\"}", BadType, "`v` must be"),
         ("{\"v\":-1}", BadType, "`v` must be"),
-        (
-            "{\"revision\":18446744073709551616}",
-            BadType,
-            "`revision` must be",
-        ),
+        ("{\"revision\":18446744073709551616}", BadType, "`revision` must be"),
         ("{\"tenant\":5}", BadType, "`tenant` must be a string"),
         ("{\"tenant\":\"\\ud800\"}", BadType, "`tenant` must be"),
-        (
-            "{\"\\ud800\":1}",
-            BadType,
-            "the record must be an object whose field names",
-        ),
+        ("{\"\\ud800\":1}", BadType, "the record must be an object whose field names"),
         ("{\"source\":[]}", BadType, "`source` must be an object"),
-        (
-            "{\"source\":{\"sequence\":\"1\"}}",
-            BadType,
-            "`source.sequence` must be",
-        ),
+        ("{\"source\":{\"sequence\":\"1\"}}", BadType, "`source.sequence` must be"),
         ("{\"postings\":{}}", BadType, "`postings` must be a list"),
-        (
-            "{\"postings\":[{},null]}",
-            BadType,
-            "`postings[1]` must be an object",
-        ),
-        (
-            "{\"postings\":[{\"amount\":1.5}]}",
-            BadType,
-            "`postings[0].amount` must be a string",
-        ),
+        ("{\"postings\":[{},null]}", BadType, "`postings[1]` must be an object"),
+        ("{\"postings\":[{\"amount\":1.5}]}", BadType, "`postings[0].amount` must be a string"),
         ("{\"expires_at\":1}", BadType, "`expires_at` must be"),
-        (
-            "{\"statement\":\"x\"}",
-            BadType,
-            "`statement` must be an object",
-        ),
+        ("{\"statement\":\"x\"}", BadType, "`statement` must be an object"),
         ("{\"v\":1,\"v\":1}", DuplicateField, "`v` is given twice"),
-        (
-            "{\"v\":1,\"\\u0076\":1}",
-            DuplicateField,
-            "`v` is given twice",
-        ),
-        (
-            "{\"leg\":null,\"leg\":\"a\"}",
-            DuplicateField,
-            "`leg` is given twice",
-        ),
-        (
-            "{\"metadata\":1,\"metadata\":1}",
-            DuplicateField,
-            "`metadata` is given twice",
-        ),
-        (
-            "{\"source\":{\"service\":\"a\",\"service\":\"a\"}}",
-            DuplicateField,
-            "`source.service`",
-        ),
-        (
-            "{\"postings\":[{},{\"side\":\"a\",\"side\":1}]}",
-            DuplicateField,
-            "`postings[1].side`",
-        ),
+        ("{\"v\":1,\"\\u0076\":1}", DuplicateField, "`v` is given twice"),
+        ("{\"leg\":null,\"leg\":\"a\"}", DuplicateField, "`leg` is given twice"),
+        ("{\"metadata\":1,\"metadata\":1}", DuplicateField, "`metadata` is given twice"),
+        ("{\"source\":{\"service\":\"a\",\"service\":\"a\"}}", DuplicateField, "`source.service`"),
+        ("{\"postings\":[{},{\"side\":\"a\",\"side\":1}]}", DuplicateField, "`postings[1].side`"),
     ];
     for (raw, reason, detail) in rows {
         let rejection = rejected(raw);
@@ -137,11 +87,7 @@ fn size_and_depth_have_exact_bounds() {
     assert_eq!(rejected(sized((1 << 20) + 1)).reason, Reason::TooLarge);
     let nested = |depth: usize| {
         let inner = depth - 1;
-        format!(
-            "{{\"metadata\":{}{}}}",
-            "[".repeat(inner),
-            "]".repeat(inner)
-        )
+        format!("{{\"metadata\":{}{}}}", "[".repeat(inner), "]".repeat(inner))
     };
     assert!(Json.decode(nested(32).as_bytes()).is_ok());
     assert_eq!(rejected(nested(33)).reason, Reason::TooDeep);

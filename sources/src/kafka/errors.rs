@@ -79,18 +79,14 @@ pub(super) fn from_kafka(source_name: &str, doing: &str, error: &KafkaError) -> 
     let source_name = source_name.to_owned();
     let detail = format!("{doing}: {error}");
     match meaning(error) {
-        Meaning::Unavailable | Meaning::Irrelevant => SourceError::Unavailable {
-            source_name,
-            detail,
-        },
-        Meaning::TopicGone | Meaning::Configuration => SourceError::Configuration {
-            source_name,
-            detail,
-        },
-        Meaning::OffsetGone | Meaning::Failed => SourceError::Failed {
-            source_name,
-            detail,
-            cause: Some(Box::new(error.clone())),
-        },
+        Meaning::Unavailable | Meaning::Irrelevant => {
+            SourceError::Unavailable { source_name, detail }
+        }
+        Meaning::TopicGone | Meaning::Configuration => {
+            SourceError::Configuration { source_name, detail }
+        }
+        Meaning::OffsetGone | Meaning::Failed => {
+            SourceError::Failed { source_name, detail, cause: Some(Box::new(error.clone())) }
+        }
     }
 }

@@ -57,19 +57,12 @@ fn offset_of(offset: i64) -> u64 {
 }
 
 fn at(offset: u64) -> Position {
-    Position {
-        segment: Arc::default(),
-        offset,
-    }
+    Position { segment: Arc::default(), offset }
 }
 
 /// Returns how much of a value is kept; of one too large for any record, too much still.
 fn kept(value: &[u8]) -> &[u8] {
-    if value.len() > HOLD_BYTES_MAX {
-        &value[..CUT_BYTES]
-    } else {
-        value
-    }
+    if value.len() > HOLD_BYTES_MAX { &value[..CUT_BYTES] } else { value }
 }
 
 fn hash_of(time: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> String {
@@ -125,20 +118,14 @@ impl Filling {
         let value = &self.bytes[last.start as usize..];
         let value = (!self.last_is_null).then_some(value);
         let hash = hash_of(self.last_time, self.last_key.as_deref(), value);
-        Some(Mark {
-            offset: last.offset,
-            hash,
-        })
+        Some(Mark { offset: last.offset, hash })
     }
 }
 
 impl Mark {
     fn parse(text: &str) -> Option<Mark> {
         let (offset, hash) = text.split_once(':')?;
-        Some(Mark {
-            offset: offset.parse().ok()?,
-            hash: hash.to_owned(),
-        })
+        Some(Mark { offset: offset.parse().ok()?, hash: hash.to_owned() })
     }
 }
 
@@ -151,12 +138,10 @@ impl TopicPartition {
         arrivals: Arc<Arrivals>,
     ) -> Result<TopicPartition, SourceError> {
         let mut consumer: BaseConsumer =
-            client
-                .create()
-                .map_err(|error| SourceError::Configuration {
-                    source_name: source_name.to_string(),
-                    detail: error.to_string(),
-                })?;
+            client.create().map_err(|error| SourceError::Configuration {
+                source_name: source_name.to_string(),
+                detail: error.to_string(),
+            })?;
         consumer.set_nonempty_callback(move || arrivals.notify());
         Ok(TopicPartition {
             source_name,
@@ -188,16 +173,10 @@ impl TopicPartition {
 
     /// Asks for the oldest offset, and for the one behind the last committed record.
     fn bounds(&self) -> Result<(u64, u64), SourceError> {
-        let bounds = self
-            .consumer
-            .fetch_watermarks(&self.topic, self.number, SERVER_TIMEOUT);
+        let bounds = self.consumer.fetch_watermarks(&self.topic, self.number, SERVER_TIMEOUT);
         let (low, high) = bounds.map_err(|error| match meaning(&error) {
             Meaning::TopicGone => self.changed(self.position, None, "the topic is gone"),
-            _ => from_kafka(
-                &self.source_name,
-                "asking for the partition's offsets",
-                &error,
-            ),
+            _ => from_kafka(&self.source_name, "asking for the partition's offsets", &error),
         })?;
         Ok((offset_of(low), offset_of(high)))
     }
@@ -209,8 +188,7 @@ impl TopicPartition {
         let failed = |error| from_kafka(&self.source_name, "assigning the partition", &error);
         let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, self.number, offset)
-            .map_err(failed)?;
+        list.add_partition_offset(&self.topic, self.number, offset).map_err(failed)?;
         self.consumer.unassign().map_err(failed)?;
         self.consumer.assign(&list).map_err(failed)?;
         self.started = true;
@@ -241,11 +219,7 @@ impl TopicPartition {
         }
         self.known_end = high;
         self.drained = self.position;
-        let verify_at = self
-            .mark
-            .as_ref()
-            .map(|mark| mark.offset)
-            .filter(|o| *o >= low);
+        let verify_at = self.mark.as_ref().map(|mark| mark.offset).filter(|o| *o >= low);
         self.unverified = verify_at.is_some();
         if self.mark.is_some() && !self.unverified {
             tracing::warn!(
@@ -261,11 +235,7 @@ impl TopicPartition {
     /// Goes on from the same place so that the next report of the end is younger than `end`.
     fn restart(&mut self, end: u64) -> Result<(), SourceError> {
         self.known_end = end;
-        let marked = self
-            .mark
-            .as_ref()
-            .filter(|_| self.unverified)
-            .map(|mark| mark.offset);
+        let marked = self.mark.as_ref().filter(|_| self.unverified).map(|mark| mark.offset);
         self.assign(marked.unwrap_or(self.position))
     }
 
@@ -282,10 +252,7 @@ impl TopicPartition {
     fn verify(&mut self, message: &BorrowedMessage<'_>) -> Result<(), SourceError> {
         let time = message.timestamp().to_millis().unwrap_or(-1);
         let hash = hash_of(time, message.key(), message.payload());
-        let found = Mark {
-            offset: offset_of(message.offset()),
-            hash,
-        };
+        let found = Mark { offset: offset_of(message.offset()), hash };
         if self.mark.as_ref() != Some(&found) {
             return Err(self.recreated());
         }
@@ -422,9 +389,7 @@ impl Partition for TopicPartition {
     }
 
     fn fingerprint(&self) -> Option<String> {
-        self.mark
-            .as_ref()
-            .map(|mark| format!("{}:{}", mark.offset, mark.hash))
+        self.mark.as_ref().map(|mark| format!("{}:{}", mark.offset, mark.hash))
     }
 
     fn end(&mut self) -> Result<Position, SourceError> {

@@ -65,13 +65,7 @@ pub enum AppendError {
 #[must_use]
 pub fn by_target_transaction(raw: &[u8], partitions: usize) -> usize {
     let key = Json.decode(raw).ok().and_then(|decoded| {
-        let EventDraft {
-            tenant,
-            transaction_id,
-            reverses,
-            refunds,
-            ..
-        } = decoded.draft;
+        let EventDraft { tenant, transaction_id, reverses, refunds, .. } = decoded.draft;
         let transaction = reverses.or(refunds).or(transaction_id)?;
         Some(TransactionKey::of(&tenant?, &transaction))
     });
@@ -93,10 +87,7 @@ pub fn append(
     fs::create_dir_all(log).map_err(at(log))?;
     let _lock = lock(log)?;
     let mut tails = open_partitions(log, partitions)?;
-    let mut summary = Summary {
-        partitions: tails.len(),
-        ..Summary::default()
-    };
+    let mut summary = Summary { partitions: tails.len(), ..Summary::default() };
     let count = tails.len();
     let mut line = Vec::new();
     loop {
@@ -121,19 +112,12 @@ pub fn append(
 
 fn at(path: &Path) -> impl Fn(io::Error) -> AppendError {
     let path = path.to_owned();
-    move |cause| AppendError::Io {
-        path: path.clone(),
-        cause,
-    }
+    move |cause| AppendError::Io { path: path.clone(), cause }
 }
 
 fn lock(log: &Path) -> Result<File, AppendError> {
     let path = log.join(LOCK);
-    let open = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(at(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -163,14 +147,8 @@ fn open_partitions(log: &Path, partitions: usize) -> Result<Vec<Tail>, AppendErr
 
 fn sync_directory(path: &Path) -> Result<(), AppendError> {
     // The parent of a relative path of one name is the empty path.
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(at(path))
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(at(path))
 }
 
 /// The newest file of a partition, opened at the first write to it.
@@ -186,14 +164,7 @@ struct Tail {
 impl Tail {
     fn new(folder: PathBuf) -> Result<Tail, AppendError> {
         let mut names = Files::of_folder(&folder).names().map_err(at(&folder))?;
-        Ok(Tail {
-            name: names.pop(),
-            folder,
-            file: None,
-            bytes: 0,
-            unsynced: 0,
-            healed: false,
-        })
+        Ok(Tail { name: names.pop(), folder, file: None, bytes: 0, unsynced: 0, healed: false })
     }
 
     fn write(&mut self, line: &[u8]) -> Result<(), AppendError> {
@@ -205,10 +176,7 @@ impl Tail {
         }
         if self.bytes >= ROLL_BYTES {
             self.sync()?;
-            let next = self
-                .name
-                .as_deref()
-                .map_or_else(|| FIRST_FILE.to_owned(), successor);
+            let next = self.name.as_deref().map_or_else(|| FIRST_FILE.to_owned(), successor);
             self.create(next)?;
         }
         if let Some(file) = &mut self.file {
@@ -216,11 +184,7 @@ impl Tail {
         }
         self.bytes += line.len() as u64;
         self.unsynced += line.len() as u64;
-        if self.unsynced >= SYNC_BYTES {
-            self.sync()
-        } else {
-            Ok(())
-        }
+        if self.unsynced >= SYNC_BYTES { self.sync() } else { Ok(()) }
     }
 
     fn create(&mut self, name: String) -> Result<(), AppendError> {
@@ -235,16 +199,11 @@ impl Tail {
     /// Opens the newest file and ends its last line if a crash tore it.
     fn open(&mut self, name: &str) -> Result<(), AppendError> {
         let path = self.folder.join(name);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .open(&path)
-            .map_err(at(&path))?;
+        let mut file = OpenOptions::new().read(true).append(true).open(&path).map_err(at(&path))?;
         self.bytes = file.metadata().map_err(at(&path))?.len();
         if self.bytes > 0 {
             let mut last = [0];
-            file.seek(SeekFrom::Start(self.bytes - 1))
-                .map_err(at(&path))?;
+            file.seek(SeekFrom::Start(self.bytes - 1)).map_err(at(&path))?;
             file.read_exact(&mut last).map_err(at(&path))?;
             if last != *b"\n" {
                 file.write_all(b"\n").map_err(at(&path))?;
@@ -272,9 +231,7 @@ fn successor(name: &str) -> String {
     let stem = name.strip_suffix(SUFFIX).unwrap_or(name);
     let (prefix, number) = stem
         .rsplit_once('~')
-        .map_or(("", stem), |(prefix, number)| {
-            (&stem[..=prefix.len()], number)
-        });
+        .map_or(("", stem), |(prefix, number)| (&stem[..=prefix.len()], number));
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     if digits && let Some(next) = number.parse::<u128>().ok().and_then(|n| n.checked_add(1)) {
         let next = format!("{next:0width$}", width = number.len());

@@ -32,16 +32,11 @@ pub(super) fn read_lines(
     prefix: usize,
     limit: usize,
 ) -> io::Result<Lines> {
-    let size = limit
-        .saturating_mul(RECORD_BYTES_GUESS)
-        .clamp(READ_BYTES_MIN, BATCH_BYTES_MAX);
+    let size = limit.saturating_mul(RECORD_BYTES_GUESS).clamp(READ_BYTES_MIN, BATCH_BYTES_MAX);
     let start = from.saturating_sub(prefix as u64);
     let mut bytes = Vec::with_capacity(prefix + size);
     extend(file, &mut bytes, start, end, prefix + size)?;
-    let mut lines = Lines {
-        to: from,
-        ..Lines::default()
-    };
+    let mut lines = Lines { to: from, ..Lines::default() };
     let first = prefix.min(bytes.len());
     let mut at = first;
     for newline in memchr::memchr_iter(b'\n', &bytes[first..]).take(limit) {
@@ -102,11 +97,7 @@ fn long_line(
 impl Lines {
     /// Adds the line at `start` of the bytes, and moves on by `advance` bytes of the file.
     fn push(&mut self, start: usize, len: usize, advance: usize) {
-        self.frames.push(Frame {
-            offset: self.to,
-            start: narrow(start),
-            len: narrow(len),
-        });
+        self.frames.push(Frame { offset: self.to, start: narrow(start), len: narrow(len) });
         self.to += advance as u64;
     }
 }

@@ -17,10 +17,7 @@ pub(super) struct Files {
 impl Files {
     /// Returns the files of a folder.
     pub(super) fn of_folder(folder: &Path) -> Files {
-        Files {
-            folder: folder.to_owned(),
-            only: None,
-        }
+        Files { folder: folder.to_owned(), only: None }
     }
 
     /// Returns a single file, `None` if its name is not UTF-8.

@@ -84,9 +84,8 @@ impl LogPartition {
         let mut names = self.files.names().map_err(|error| self.failed("", error))?;
         let current = self.position.segment.as_ref();
         let behind = names.partition_point(|name| name.as_str() <= current);
-        let before = names[..behind]
-            .strip_suffix(&[current.to_owned()])
-            .unwrap_or(&names[..behind]);
+        let before =
+            names[..behind].strip_suffix(&[current.to_owned()]).unwrap_or(&names[..behind]);
         if before != self.finished.as_slice() {
             let new = before.iter().find(|name| !self.finished.contains(name));
             let gone = self.finished.iter().find(|name| !before.contains(name));
@@ -95,10 +94,9 @@ impl LogPartition {
                     "the file {} is new, but sorts before {current}, which is being read",
                     self.shown(name)
                 ),
-                (None, gone) => format!(
-                    "the file {} is gone",
-                    self.shown(gone.map_or("", String::as_str))
-                ),
+                (None, gone) => {
+                    format!("the file {} is gone", self.shown(gone.map_or("", String::as_str)))
+                }
             };
             return Err(self.changed(&self.position, detail));
         }
@@ -126,10 +124,7 @@ impl LogPartition {
             self.finished_bytes += self.position.offset;
         }
         self.file = Some(file);
-        self.position = Position {
-            segment: Arc::from(name),
-            offset: 0,
-        };
+        self.position = Position { segment: Arc::from(name), offset: 0 };
         self.tail.clear();
         self.incomplete = None;
         Ok(())
@@ -153,21 +148,13 @@ impl LogPartition {
         limit: usize,
         until: Option<u64>,
     ) -> Result<Option<RawBatch>, SourceError> {
-        let length = file
-            .metadata()
-            .map_err(|error| self.failed(name, error))?
-            .len();
+        let length = file.metadata().map_err(|error| self.failed(name, error))?.len();
         let from = self.position.offset;
         let end = until.unwrap_or(length);
         if length < from.max(end) {
             let detail = format!("the file {} shrank to {length} bytes", self.shown(name));
-            return Err(self.changed(
-                &Position {
-                    segment: Arc::clone(name),
-                    offset: from.max(end),
-                },
-                detail,
-            ));
+            return Err(self
+                .changed(&Position { segment: Arc::clone(name), offset: from.max(end) }, detail));
         }
         if end <= from || (until.is_none() && self.incomplete == Some(length)) {
             return self.check_same_file(file, name).map(|()| None);
@@ -179,10 +166,8 @@ impl LogPartition {
         }
         if lines.frames.is_empty() {
             if until.is_some() {
-                let detail = format!(
-                    "no line of {} ends before byte {end} any more",
-                    self.shown(name)
-                );
+                let detail =
+                    format!("no line of {} ends before byte {end} any more", self.shown(name));
                 return Err(self.changed(&self.position, detail));
             }
             self.incomplete = Some(length);
@@ -203,10 +188,7 @@ impl LogPartition {
     /// Checks, when there is nothing to read, that the open file still is the one of that name.
     fn check_same_file(&self, file: &File, name: &str) -> Result<(), SourceError> {
         let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let open = file
-            .metadata()
-            .map(identity)
-            .map_err(|error| self.failed(name, error))?;
+        let open = file.metadata().map(identity).map_err(|error| self.failed(name, error))?;
         let named = fs::metadata(self.files.path(name)).map(identity);
         if named.map_err(|error| self.failed(name, error))? != open {
             let detail = format!("the file {} was replaced by another", self.shown(name));
@@ -216,10 +198,7 @@ impl LogPartition {
     }
 
     fn rewritten(&self, name: &str) -> String {
-        format!(
-            "the already read end of the file {} changed",
-            self.shown(name)
-        )
+        format!("the already read end of the file {} changed", self.shown(name))
     }
 
     /// Returns the file to go on with, if the current one is finished and there is one.
@@ -292,10 +271,7 @@ impl Partition for LogPartition {
         }
         self.position = from.clone();
         let names = self.files.names().map_err(|error| self.failed("", error))?;
-        for name in names
-            .into_iter()
-            .take_while(|name| name.as_str() < from.segment.as_ref())
-        {
+        for name in names.into_iter().take_while(|name| name.as_str() < from.segment.as_ref()) {
             self.last_finished_bytes = self.length(&name)?;
             self.finished_bytes += self.last_finished_bytes;
             self.finished.push(name);
@@ -304,19 +280,13 @@ impl Partition for LogPartition {
         let mut file = File::open(self.files.path(&from.segment)).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         if length < from.offset {
-            let detail = format!(
-                "the file {} shrank to {length} bytes",
-                self.shown(&from.segment)
-            );
+            let detail = format!("the file {} shrank to {length} bytes", self.shown(&from.segment));
             return Err(self.changed(from, detail));
         }
         let tail = bytes_before(&mut file, from.offset, TAIL_BYTES).map_err(failed)?;
         if tail.last().is_some_and(|byte| *byte != b'\n') {
-            let detail = format!(
-                "no line begins at byte {} of {}",
-                from.offset,
-                self.shown(&from.segment)
-            );
+            let detail =
+                format!("no line begins at byte {} of {}", from.offset, self.shown(&from.segment));
             return Err(self.changed(from, detail));
         }
         self.tail = tail;
@@ -363,19 +333,12 @@ impl Partition for LogPartition {
             }
             let mut file =
                 File::open(self.files.path(name)).map_err(|error| self.failed(name, error))?;
-            let length = file
-                .metadata()
-                .map_err(|error| self.failed(name, error))?
-                .len();
+            let length = file.metadata().map_err(|error| self.failed(name, error))?.len();
             let offset =
                 behind_last_line(&mut file, length).map_err(|error| self.failed(name, error))?;
             if offset < length {
                 let (file, bytes) = (self.shown(name), length - offset);
-                tracing::warn!(
-                    file,
-                    bytes,
-                    "the last line has no line feed: not yet a record"
-                );
+                tracing::warn!(file, bytes, "the last line has no line feed: not yet a record");
             }
             if offset > 0 {
                 let segment = Arc::from(name.as_str());

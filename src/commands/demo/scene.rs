@@ -40,25 +40,14 @@ pub(super) fn imbalance(stage: &mut Stage) -> anyhow::Result<()> {
 
 /// A correction that comes seven years late.
 pub(super) fn correction(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.append(&[old_invoice(
-        "e1",
-        "post",
-        1,
-        "1000.00",
-        "2019-11-21T09:00:05Z",
-    )])?;
+    stage.append(&[old_invoice("e1", "post", 1, "1000.00", "2019-11-21T09:00:05Z")])?;
     say(
         "\n4. An auditor finds that an invoice of November 2019, posted as 1,000 EUR, was 900 EUR. \
          One correction\n   arrives, seven years late. In one atomic cut, every row it makes false \
          is retracted (-) and\n   what is true is emitted (+); nothing else changes:\n",
     )?;
-    let epoch = stage.append(&[old_invoice(
-        "e2",
-        "correct",
-        2,
-        "900.00",
-        "2026-11-21T14:30:00Z",
-    )])?;
+    let epoch =
+        stage.append(&[old_invoice("e2", "correct", 2, "900.00", "2026-11-21T14:30:00Z")])?;
     show(stage, epoch, &View::ALL)
 }
 
@@ -107,20 +96,10 @@ fn show(stage: &Stage, epoch: Epoch, views: &[View]) -> anyhow::Result<()> {
 type Change = (i8, Vec<String>);
 
 fn of_tenant(table: &Table, scale: Scale) -> Vec<Change> {
-    let rows = table
-        .diffs()
-        .iter()
-        .enumerate()
-        .map(|(row, diff)| (*diff, table.row(row)));
+    let rows = table.diffs().iter().enumerate().map(|(row, diff)| (*diff, table.row(row)));
     rows.filter(|(_, row)| row[0].display(scale) == TENANT)
         .map(|(diff, row)| {
-            (
-                diff,
-                row[1..]
-                    .iter()
-                    .map(|value| escaped(&value.display(scale)))
-                    .collect(),
-            )
+            (diff, row[1..].iter().map(|value| escaped(&value.display(scale))).collect())
         })
         .collect()
 }
@@ -128,18 +107,11 @@ fn of_tenant(table: &Table, scale: Scale) -> Vec<Change> {
 /// Prints changes aligned, without the tenant, with colours only on a terminal.
 fn print_changes(view: View, changes: &[Change]) -> anyhow::Result<()> {
     let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let names: Vec<String> = view.columns()[1..]
-        .iter()
-        .map(|column| column.name.to_owned())
-        .collect();
+    let names: Vec<String> =
+        view.columns()[1..].iter().map(|column| column.name.to_owned()).collect();
     let rows = || std::iter::once(&names).chain(changes.iter().map(|(_, row)| row));
     let widths: Vec<usize> = (0..names.len())
-        .map(|column| {
-            rows()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
+        .map(|column| rows().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
     let line = |row: &[String]| {
         let cells: Vec<String> = row

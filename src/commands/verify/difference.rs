@@ -118,10 +118,7 @@ fn described(view: View, published: &Rows, expected: &Rows, scale: Scale) -> Str
             text.push_str("\n  …");
             break;
         }
-        let cells: Vec<String> = row
-            .iter()
-            .map(|datum| escaped(&datum.display(scale)))
-            .collect();
+        let cells: Vec<String> = row.iter().map(|datum| escaped(&datum.display(scale))).collect();
         let times = match (published, expected) {
             (1, 0) => "published, wrongly".to_owned(),
             (0, 1) => "not published    ".to_owned(),
@@ -138,9 +135,7 @@ mod tests {
     use trueup_ledger::Datum;
 
     fn trial(tenant: &str, units: i128) -> Row {
-        let mut row: Row = [tenant, "EUR"]
-            .map(|text| Datum::Text(text.into()))
-            .to_vec();
+        let mut row: Row = [tenant, "EUR"].map(|text| Datum::Text(text.into())).to_vec();
         row.extend([units, units, 0].map(Datum::Amount));
         row
     }

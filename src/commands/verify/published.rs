@@ -40,17 +40,10 @@ pub(super) fn check(opened: &Opened, upto: Epoch) -> anyhow::Result<Vec<Cut>> {
         check_record(opened, &record).map_err(in_epoch(epoch, "damaged"))?;
         for view in View::ALL {
             let change = record.views.get(view.name()).map(|totals| totals.digest);
-            digests
-                .entry(view)
-                .or_default()
-                .add(change.unwrap_or_default());
+            digests.entry(view).or_default().add(change.unwrap_or_default());
         }
         let digests = digests.clone();
-        cuts.push(Cut {
-            epoch,
-            inputs: record.inputs,
-            digests,
-        });
+        cuts.push(Cut { epoch, inputs: record.inputs, digests });
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -60,21 +60,12 @@ impl Log {
         bar: &ProgressBar,
     ) -> Result<Reference, Stopped> {
         let mut readers = self.open().map_err(|error| Stopped { place: 0, error })?;
-        let mut set = Set {
-            reference: Reference::new(scale),
-            scale,
-        };
+        let mut set = Set { reference: Reference::new(scale), scale };
         for (place, cut) in cuts.iter().enumerate() {
             let fed = self.feed(&mut readers, cut, &mut set, bar);
-            fed.and_then(|found| {
-                if compare {
-                    check_counts(cut, &found)
-                } else {
-                    Ok(())
-                }
-            })
-            .map_err(in_epoch(cut.epoch, "bad"))
-            .map_err(|error| Stopped { place, error })?;
+            fed.and_then(|found| if compare { check_counts(cut, &found) } else { Ok(()) })
+                .map_err(in_epoch(cut.epoch, "bad"))
+                .map_err(|error| Stopped { place, error })?;
         }
         Ok(set.reference)
     }
@@ -117,11 +108,7 @@ impl Log {
                     source: of.name.as_str().into(),
                     partition: partition.id().into(),
                 };
-                let reader = Reader {
-                    partition,
-                    source,
-                    begun: false,
-                };
+                let reader = Reader { partition, source, begun: false };
                 readers.insert(id, reader);
             }
         }
@@ -190,9 +177,7 @@ struct Set {
 
 impl Set {
     fn add(&mut self, format: &dyn Format, raw: &[u8], counts: &mut Counts) {
-        let event = format
-            .decode(raw)
-            .and_then(|decoded| decoded.draft.admit(self.scale));
+        let event = format.decode(raw).and_then(|decoded| decoded.draft.admit(self.scale));
         let count = match event.map(|event| self.reference.insert(event)) {
             Ok(true) => &mut counts.applied,
             Ok(false) => &mut counts.duplicate,

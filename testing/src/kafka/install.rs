@@ -38,22 +38,14 @@ impl Install {
         let dir = target_dir().join(format!("trueup-kafka-{KAFKA_VERSION}"));
         prepare(&dir, POM, download)?;
         // Java itself expands the star to all jars of the directory.
-        Ok(Install {
-            java,
-            class_path: jars(&dir).join("*"),
-        })
+        Ok(Install { java, class_path: jars(&dir).join("*") })
     }
 
     /// The command that runs `class`, small and quick to start rather than quick at length.
     pub(super) fn run(&self, class: &str, java_options: &[&str]) -> Command {
         let mut command = Command::new(&self.java);
         command
-            .args([
-                "-Xmx512m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Xshare:auto",
-            ])
+            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
             .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
             .args(java_options)
             .arg("-cp")
@@ -79,20 +71,15 @@ fn download(dir: &Path) -> anyhow::Result<()> {
         .context(MAVEN_HELP)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout);
-        return Err(anyhow::anyhow!(
-            "`mvn` ended with {}\n{said}",
-            output.status
-        ))
-        .context(MAVEN_HELP);
+        return Err(anyhow::anyhow!("`mvn` ended with {}\n{said}", output.status))
+            .context(MAVEN_HELP);
     }
     Ok(())
 }
 
 fn find_java() -> anyhow::Result<PathBuf> {
     let home = std::env::var_os("JAVA_HOME").map(|home| Path::new(&home).join("bin/java"));
-    let java = home
-        .filter(|java| java.exists())
-        .unwrap_or_else(|| PathBuf::from("java"));
+    let java = home.filter(|java| java.exists()).unwrap_or_else(|| PathBuf::from("java"));
     let output = Command::new(&java)
         .arg("-version")
         .output()
@@ -120,14 +107,8 @@ mod tests {
     #[test]
     fn reads_java_versions() {
         for (said, version) in [
-            (
-                "openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime",
-                Some(17),
-            ),
-            (
-                "Picked up _JAVA_OPTIONS: -Xmx1g\nopenjdk version \"21\" 2023-09-19",
-                Some(21),
-            ),
+            ("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime", Some(17)),
+            ("Picked up _JAVA_OPTIONS: -Xmx1g\nopenjdk version \"21\" 2023-09-19", Some(21)),
             ("openjdk version \"25-ea\" 2025-09-16", Some(25)),
             ("java version \"1.8.0_402\"", Some(1)),
             ("", None),
@@ -138,10 +119,6 @@ mod tests {
 
     #[test]
     fn pom_names_the_version() {
-        assert_eq!(
-            POM.matches(&format!("<version>{KAFKA_VERSION}</version>"))
-                .count(),
-            2
-        );
+        assert_eq!(POM.matches(&format!("<version>{KAFKA_VERSION}</version>")).count(), 2);
     }
 }

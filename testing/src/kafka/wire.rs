@@ -49,11 +49,7 @@ pub(super) fn metadata(port: u16, topic: Option<&str>) -> io::Result<Metadata> {
         answer.string()?; // rack
     }
     answer.i32()?; // controller
-    let mut found = Metadata {
-        brokers,
-        partitions: None,
-        topic_exists: false,
-    };
+    let mut found = Metadata { brokers, partitions: None, topic_exists: false };
     for _ in 0..answer.count()? {
         let error = answer.i16()?;
         answer.string()?;
@@ -165,10 +161,7 @@ fn accept(error: i16, message: Option<&str>) -> io::Result<()> {
 }
 
 fn malformed(what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("Kafka's answer is malformed: {what}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("Kafka's answer is malformed: {what}"))
 }
 
 /// A request being written: a length that is filled in last, the header (version 1), the body.
@@ -245,9 +238,7 @@ struct Answer {
 impl Answer {
     fn take(&mut self, length: usize) -> io::Result<&[u8]> {
         let rest = self.bytes.get(self.read..).unwrap_or_default();
-        let taken = rest
-            .get(..length)
-            .ok_or_else(|| malformed("it ends early"))?;
+        let taken = rest.get(..length).ok_or_else(|| malformed("it ends early"))?;
         self.read += length;
         Ok(taken)
     }
@@ -282,7 +273,6 @@ impl Answer {
             return Ok(None);
         };
         let text = String::from_utf8(self.take(length)?.to_vec());
-        text.map(Some)
-            .map_err(|_| malformed("a string that is not UTF-8"))
+        text.map(Some).map_err(|_| malformed("a string that is not UTF-8"))
     }
 }

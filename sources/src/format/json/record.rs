@@ -194,15 +194,12 @@ impl<'de, A: MapAccess<'de>> Values<'_, A> {
 
     fn object<T: Object<'de>>(&mut self, inner: Scope) -> Result<Option<T>, A::Error> {
         self.state.enter(self.scope, self.field, OBJECT);
-        self.map
-            .next_value_seed(ObjectReader::new(self.state, inner))
+        self.map.next_value_seed(ObjectReader::new(self.state, inner))
     }
 
     fn postings(&mut self) -> Result<Option<Vec<PostingDraft<'de>>>, A::Error> {
-        self.state
-            .enter(self.scope, self.field, "a list of objects");
-        self.map
-            .next_value_seed(PostingsReader { state: self.state })
+        self.state.enter(self.scope, self.field, "a list of objects");
+        self.map.next_value_seed(PostingsReader { state: self.state })
     }
 
     fn skip_object(&mut self) -> Result<(), A::Error> {
@@ -224,11 +221,7 @@ struct ObjectReader<'s, T> {
 
 impl<'s, T> ObjectReader<'s, T> {
     fn new(state: &'s State, scope: Scope) -> ObjectReader<'s, T> {
-        ObjectReader {
-            state,
-            scope,
-            object: PhantomData,
-        }
+        ObjectReader { state, scope, object: PhantomData }
     }
 }
 
@@ -244,20 +237,11 @@ impl<'de, T: Object<'de>> Visitor<'de> for ObjectReader<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
-        let mut values = Values {
-            map,
-            state: self.state,
-            scope: self.scope,
-            field: "",
-        };
+        let mut values = Values { map, state: self.state, scope: self.scope, field: "" };
         let mut object = T::default();
         let mut seen = 0;
         loop {
-            self.state.enter(
-                self.scope,
-                "",
-                "an object whose field names are Unicode text",
-            );
+            self.state.enter(self.scope, "", "an object whose field names are Unicode text");
             let key = KeyReader::<T::Field>(PhantomData);
             let Some(field) = values.map.next_key_seed(key)? else {
                 return Ok(Some(object));

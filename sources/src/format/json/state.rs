@@ -37,11 +37,7 @@ impl State {
     /// Notes which value is read next, and what it should be.
     #[inline]
     pub(super) fn enter(&self, scope: Scope, field: &'static str, wanted: &'static str) {
-        self.place.set(Place {
-            scope,
-            field,
-            wanted,
-        });
+        self.place.set(Place { scope, field, wanted });
     }
 
     /// Notes that the field just met was met before.
@@ -53,8 +49,7 @@ impl State {
     /// Counts a field of no schema.
     #[inline]
     pub(super) fn unknown_field(&self) {
-        self.unknown_fields
-            .set(self.unknown_fields.get().saturating_add(1));
+        self.unknown_fields.set(self.unknown_fields.get().saturating_add(1));
     }
 
     pub(super) fn unknown_fields(&self) -> u32 {
@@ -64,9 +59,7 @@ impl State {
     /// Returns what was found wrong by other means than serde's.
     pub(super) fn rejection(&self) -> Option<Rejection> {
         let detail = || format!("{} is given twice", self.name());
-        self.duplicate
-            .get()
-            .then(|| Rejection::new(Reason::DuplicateField, detail()))
+        self.duplicate.get().then(|| Rejection::new(Reason::DuplicateField, detail()))
     }
 
     /// Returns the rejection for a value of another type than wanted where reading stopped.

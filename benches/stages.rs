@@ -1,0 +1,158 @@
+//! What each stage of the way from record to commit costs, a record: `cargo bench`.
+//!
+//! Figures are for comparing stages and versions on one machine; `docs/performance.md` has them with
+//! the machine named.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use trueup::generate::{Generator, Workload};
+use trueup::pipeline::{Options, Source, run};
+use trueup_ledger::reference::Reference;
+use trueup_ledger::table::{Row, Table};
+use trueup_ledger::transaction::{Inflows, Standing, Stored, fold};
+use trueup_ledger::{Epoch, Event, Scale, TransactionKey, Value, View};
+use trueup_sinks::{MemoryStore, write_deltas};
+use trueup_sources::{Format, Json, LocalLog};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const RECORDS: u64 = 20_000;
+
+fn main() {
+    divan::main();
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let workload = Workload { events: RECORDS, seed: 7, poison: false, ..Workload::default() };
+    let mut generator = Generator::new(&workload);
+    let mut records = Vec::new();
+    let mut record = Vec::new();
+    while generator.next_record(&mut record).is_some() {
+        records.push(std::mem::take(&mut record));
+    }
+    records
+}
+
+fn admit(raw: &[u8]) -> Event<'_> {
+    Json.decode(raw).unwrap().draft.admit(Scale::DEFAULT).unwrap()
+}
+
+fn events(records: &[Vec<u8>]) -> Vec<Event<'_>> {
+    records.iter().map(|raw| admit(raw)).collect()
+}
+
+#[divan::bench]
+fn decode_and_admit(bencher: Bencher<'_, '_>) {
+    let records = records();
+    bencher.counter(ItemsCount::new(records.len())).bench(|| events(&records).len());
+}
+
+#[divan::bench]
+fn encode_and_key(bencher: Bencher<'_, '_>) {
+    let records = records();
+    let events = events(&records);
+    let mut bytes = Vec::new();
+    bencher.counter(ItemsCount::new(events.len())).bench_local(|| {
+        events.iter().fold(TransactionKey(0), |_, event| {
+            bytes.clear();
+            event.encode(&mut bytes);
+            event.transaction()
+        })
+    });
+}
+
+#[divan::bench]
+fn rows_of_one_event(bencher: Bencher<'_, '_>) {
+    let records = records();
+    let encoded: Vec<Vec<u8>> = events(&records)
+        .iter()
+        .map(|event| {
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes);
+            bytes
+        })
+        .collect();
+    bencher.counter(ItemsCount::new(encoded.len())).bench(|| {
+        let mut rows = 0;
+        for canonical in &encoded {
+            let events = [Stored { event: Event::decode(canonical).unwrap(), canonical }];
+            let fold = fold(&events).unwrap();
+            let (standing, inflows) = (Standing::Clear, Inflows::default());
+            let mut count = |_: View, _: &[Value<'_>]| rows += 1;
+            fold.meaning(&standing, &inflows).rows(Scale::DEFAULT, &mut count);
+        }
+        rows
+    });
+}
+
+#[divan::bench(sample_count = 10)]
+fn reference_fold(bencher: Bencher<'_, '_>) {
+    let records = records();
+    let events = events(&records);
+    bencher.counter(ItemsCount::new(events.len())).bench(|| {
+        let mut reference = Reference::new(Scale::DEFAULT);
+        for event in &events {
+            reference.insert(event.clone());
+        }
+        reference.views().len()
+    });
+}
+
+#[divan::bench(sample_count = 20)]
+fn write_postings(bencher: Bencher<'_, '_>) {
+    let records = records();
+    let mut reference = Reference::new(Scale::DEFAULT);
+    for event in events(&records) {
+        reference.insert(event);
+    }
+    let mut table = Table::new(View::Postings);
+    for row in reference.views()[&View::Postings].0.keys().cloned() {
+        let row: Row = row;
+        let values: Vec<_> = row.iter().map(trueup_ledger::Datum::as_value).collect();
+        table.push(&values, 1);
+    }
+    bencher
+        .counter(ItemsCount::new(table.len()))
+        .with_inputs(|| (MemoryStore::new(), vec![table.clone()]))
+        .bench_values(|(store, tables)| {
+            write_deltas(&store, tables, Epoch(1), 0, 20_000, Scale::DEFAULT).unwrap().0.len()
+        });
+}
+
+#[divan::bench(sample_count = 10, args = [1, 2])]
+fn log_to_commits(bencher: Bencher<'_, '_>, workers: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log.jsonl");
+    let mut lines = Vec::new();
+    for record in records() {
+        lines.extend_from_slice(&record);
+        lines.push(b'\n');
+    }
+    std::fs::write(&log, lines).unwrap();
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        let options = Options {
+            store: Arc::new(MemoryStore::new()),
+            scale: Scale::DEFAULT,
+            workers,
+            commit_interval: Duration::from_secs(1),
+            commit_max_records: 10_000,
+            sources: vec![Source {
+                name: "log".into(),
+                transport: Box::new(LocalLog::new(&log)),
+                format: Arc::new(Json),
+                backfill: false,
+            }],
+            until_caught_up: true,
+            configuration_hash: String::new(),
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        run(options, |_| ()).unwrap().epochs
+    });
+}
