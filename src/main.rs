@@ -2,8 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
+use signal_hook::consts::SIGXFSZ;
 use tracing_subscriber::EnvFilter;
 use trueup::cli::{Cli, Command};
 use trueup::commands;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         }
     };
     log_to_stderr(&cli);
+    tell_of_file_size_limit();
     match commands::run(cli.command) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
@@ -35,6 +38,13 @@ fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// Lets a write beyond the limit of file sizes (`ulimit -f`) fail with an error that is told, in
+/// place of the signal that ends the program without a word.
+fn tell_of_file_size_limit() {
+    // Where no handler can be set, the signal still stops the program before harm is done.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 /// Logs warnings, and what a run without a terminal does; `-v` and `RUST_LOG` say more.

@@ -31,6 +31,12 @@ impl Hasher for TakesBits {
     }
 
     fn write_u128(&mut self, value: u128) {
-        self.0 = self.0.rotate_left(5) ^ (value as u64);
+        self.0 = self.0.rotate_left(5) ^ low_half(value);
     }
+}
+
+/// Returns the low half of a hash.
+#[expect(clippy::cast_possible_truncation, reason = "half of the bits of a hash is a hash")]
+pub(crate) fn low_half(hash: u128) -> u64 {
+    hash as u64
 }

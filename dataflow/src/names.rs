@@ -1,6 +1,7 @@
 //! Names as keys of fixed width: what is summed travels as a key, its name travels once.
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 use trueup_ledger::key::name_hash;
 
@@ -79,8 +80,14 @@ impl Directory {
     /// # Panics
     /// Where another name has the same 128-bit key: their sums would be one.
     pub fn record(&mut self, name: AccountName) {
-        let known = self.names.entry(name.key()).or_insert_with(|| name.clone());
-        assert_eq!(*known, name, "two accounts share one key");
+        match self.names.entry(name.key()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(name);
+            }
+            Entry::Occupied(known) => {
+                assert_eq!(*known.get(), name, "two accounts share one key");
+            }
+        }
     }
 
     /// Returns the name of a key.

@@ -20,7 +20,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
 use trueup_ledger::{Table, View};
 
-use crate::hash::KeyHasher;
+use crate::hash::{KeyHasher, low_half};
 use crate::names::{AccountKey, AccountName, Directory};
 use crate::sums::Sides;
 use crate::transactions::Tables;
@@ -49,7 +49,7 @@ pub(crate) fn record_names<'s>(
 
 /// Returns the number by which an account is routed to its worker.
 pub(crate) fn route(key: AccountKey) -> u64 {
-    (key.0 >> 64) as u64
+    low_half(key.0 >> 64)
 }
 
 /// Keeps the totals of `changes` and emits their rows.

@@ -10,7 +10,7 @@
 //!
 //! In: canonical events, each at its epoch. Out: for each epoch, what `f(S ∪ events) - f(S)` is for
 //! every transaction touched, already consolidated. State: the store, and within an epoch the
-//! linked transactions that it touches. See [`links`] for how they agree.
+//! linked transactions that it touches. See `links` for how they agree.
 
 mod emitter;
 mod links;

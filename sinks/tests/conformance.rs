@@ -1,5 +1,7 @@
 //! Every store passes one suite, with and without faults.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Rows that are written as deltas are the rows that are read back.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

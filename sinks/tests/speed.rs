@@ -1,5 +1,7 @@
 //! How fast deltas are written and read; run with `--release -- --ignored --nocapture`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Instant;
 
 use trueup_ledger::table::Value;

@@ -29,7 +29,7 @@ pub(super) fn transport(
 
 /// Reads the properties that are passed on. Values may be secrets, so none is ever shown.
 fn properties(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Properties {
-    const REMEDY: &str = "write properties = { \"security.protocol\" = \"SSL\" }";
+    const REMEDY: &str = "write properties = { \"client.id\" = \"trueup\" }";
     let mut properties = Properties::default();
     let Some(found) = section.table.get("properties") else {
         return properties;
@@ -52,7 +52,7 @@ fn properties(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Propertie
             Some(text) => properties.0.push((name.to_owned(), text)),
             None if value.get_ref().is_table() => {
                 let problem = "it is a section: dots in a bare key divide it";
-                let remedy = "write the whole name in quotes: \"security.protocol\" = \"SSL\"";
+                let remedy = "write the whole name in quotes: \"client.id\" = \"trueup\"";
                 reading.report(&inner, name, Some(key.span()), Invalid::new(problem, remedy));
             }
             None => {

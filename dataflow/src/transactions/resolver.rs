@@ -38,8 +38,9 @@ impl<S: TransactionStore> Resolver<S> {
         &mut self.emitter
     }
 
-    /// Takes all events of an epoch.
+    /// Takes all events of an epoch, before any mail of it.
     pub(crate) fn events(&mut self, mut records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
+        assert!(self.touched.is_empty(), "the epoch before has emitted");
         // Equal records are judged in the order of their origin, so that a re-run counts the same
         // ones as duplicates.
         records.sort_unstable_by_key(|record| (record.key, record.origin));
@@ -80,7 +81,7 @@ impl<S: TransactionStore> Resolver<S> {
         let (emitter, shard) = (&mut self.emitter, key.shard());
         fold.meaning(&Standing::Clear, &Inflows::default())
             .rows(self.scale, &mut |view: View, values: &[Value<'_>]| {
-                emitter.change(view, values, 1, shard)
+                emitter.change(view, values, 1, shard);
             });
         drop(events);
         self.emitter.accept(origin.partition, true);
@@ -92,10 +93,7 @@ impl<S: TransactionStore> Resolver<S> {
 
     /// Any other case: several events, a known transaction, a link.
     fn several(&mut self, key: TransactionKey, records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
-        let mut state = match self.touched.remove(&key) {
-            Some(in_epoch) => return self.insert_touched(key, in_epoch, records, outbox),
-            None => self.store.get(key).map(State::decode).unwrap_or_default(),
-        };
+        let mut state = self.store.get(key).map(State::decode).unwrap_or_default();
         let linked_before = !state.links.is_empty();
         let kind_before = kind_of(&state);
         let rows_before = rows_of(&state, self.scale);
@@ -111,20 +109,6 @@ impl<S: TransactionStore> Resolver<S> {
             emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
             self.store.put(key, state.encode());
         }
-    }
-
-    fn insert_touched(
-        &mut self,
-        key: TransactionKey,
-        mut in_epoch: InEpoch,
-        records: Vec<EventRecord>,
-        outbox: &mut Vec<Mail>,
-    ) {
-        let kind_before = kind_of(&in_epoch.touched.state);
-        if self.insert(&mut in_epoch.touched.state, records) {
-            in_epoch.touched.events_changed(kind_before, outbox);
-        }
-        self.touched.insert(key, in_epoch);
     }
 
     /// Adds events to a state and counts them; says whether any was new.

@@ -15,6 +15,7 @@ use trueup_ledger::View;
 use trueup_ledger::key::name_hash;
 use trueup_ledger::table::Value;
 
+use crate::hash::low_half;
 use crate::publish::tabulate;
 use crate::record::SequenceRecord;
 use crate::transactions::Tables;
@@ -81,7 +82,7 @@ pub(crate) fn continuities<'s>(
     sequences: Stream<'s, u64, Vec<SequenceRecord>>,
 ) -> VecCollection<'s, u64, (Service, Continuity), isize> {
     let by_service = Exchange::new(|record: &SequenceRecord| {
-        name_hash(&[&record.tenant, &record.service]) as u64
+        low_half(name_hash(&[&record.tenant, &record.service]))
     });
     let changes = sequences.unary_frontier(by_service, "SourceContinuity", |_, _| {
         let mut seen: BTreeMap<Service, RangeSet> = BTreeMap::new();
