@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use trueup_ledger::transaction::{ByCurrency, Fold, Inflows, OrphanCause, Standing, add_to, fold};
 use trueup_ledger::{Kind, TransactionKey};
 
-use super::state::{Answer, Child, Claim, Derivation, Links, State, stored};
+use super::state::{Answer, Child, Claim, Derivation, Events, Links, State, stored};
 
 /// The phases of an epoch, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +77,8 @@ pub(crate) struct Touched {
     pub(crate) state: State,
     /// Who is to be answered once we are settled.
     tell: BTreeSet<TransactionKey>,
+    /// Whether all rivals for our lines are among them.
+    rivals_told: bool,
     /// Whether our answer was forgotten in this epoch.
     unsettled: bool,
     /// Who counts itself in our circle.
@@ -85,7 +87,7 @@ pub(crate) struct Touched {
 }
 
 /// Returns the fold of a state's events.
-pub(crate) fn with_fold<R>(events: &[Box<[u8]>], f: impl FnOnce(Option<&Fold<'_, '_>>) -> R) -> R {
+pub(crate) fn with_fold<R>(events: &Events, f: impl FnOnce(Option<&Fold<'_, '_>>) -> R) -> R {
     let events: Vec<_> = events.iter().map(|canonical| stored(canonical)).collect();
     f(fold(&events).as_ref())
 }
@@ -139,6 +141,7 @@ impl Touched {
             key,
             state,
             tell: BTreeSet::new(),
+            rivals_told: false,
             unsettled: false,
             counted_by: BTreeSet::new(),
             trimmed: false,
@@ -273,7 +276,8 @@ impl Touched {
 
     /// Another reversal may have the effect now that one has come, changed or gone.
     fn rivals_changed(&mut self, whose: TransactionKey, derives: bool, outbox: &mut Vec<Mail>) {
-        if derives {
+        // Whoever claims later in this epoch is told for its claim, so once is enough for all.
+        if derives && !std::mem::replace(&mut self.rivals_told, true) {
             let rivals = self.state.links.children.iter();
             let rivals = rivals.filter(|(key, child)| **key != whose && child.claim.derives);
             for rival in rivals.map(|(key, _)| *key).collect::<Vec<_>>() {

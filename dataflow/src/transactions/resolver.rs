@@ -79,10 +79,12 @@ impl<S: TransactionStore> Resolver<S> {
             return Some(EventRecord { key, origin, canonical });
         }
         let (emitter, shard) = (&mut self.emitter, key.shard());
-        fold.meaning(&Standing::Clear, &Inflows::default())
-            .rows(self.scale, &mut |view: View, values: &[Value<'_>]| {
+        fold.meaning(&Standing::Clear, &Inflows::default()).rows(
+            self.scale,
+            &mut |view: View, values: &[Value<'_>]| {
                 emitter.change(view, values, 1, shard);
-            });
+            },
+        );
         drop(events);
         self.emitter.accept(origin.partition, true);
         if self.store.put_new(key, canonical).is_err() {

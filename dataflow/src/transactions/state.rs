@@ -4,7 +4,7 @@
 //! bytes as they are. Any other state begins with a byte that no canonical event begins with.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use trueup_ledger::codec::{
@@ -89,26 +89,27 @@ impl Links {
     }
 }
 
+/// Distinct events as canonical bytes; a set, since one transaction may have very many.
+pub(crate) type Events = BTreeSet<Box<[u8]>>;
+
 /// A transaction's state, decoded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    /// The canonical bytes of the distinct events, in no particular order.
-    pub(crate) events: Vec<Box<[u8]>>,
+    /// The canonical bytes of the distinct events.
+    pub(crate) events: Events,
     pub(crate) links: Links,
 }
 
 impl State {
     /// Adds an event; says whether it was new.
     pub(crate) fn insert(&mut self, canonical: Box<[u8]>) -> bool {
-        let new = !self.events.contains(&canonical);
-        if new {
-            self.events.push(canonical);
-        }
-        new
+        self.events.insert(canonical)
     }
 
     pub(crate) fn encode(&self) -> Box<[u8]> {
-        if let ([only], true) = (self.events.as_slice(), self.links.is_empty()) {
+        if let (Some(only), 1, true) =
+            (self.events.first(), self.events.len(), self.links.is_empty())
+        {
             return only.clone();
         }
         let mut out = vec![COMPOUND];
@@ -146,14 +147,14 @@ pub(crate) fn stored(canonical: &[u8]) -> Stored<'_> {
 
 fn decode(bytes: &[u8]) -> Result<State, CodecError> {
     if bytes.first() != Some(&COMPOUND) {
-        return Ok(State { events: vec![bytes.into()], links: Links::default() });
+        return Ok(State { events: Events::from([bytes.into()]), links: Links::default() });
     }
     let mut reader = Reader::new(&bytes[1..]);
     let count = reader.length()?;
-    let mut events = Vec::with_capacity(count.min(64));
+    let mut events = Events::new();
     for _ in 0..count {
         let length = reader.length()?;
-        events.push(reader.bytes(length)?.into());
+        events.insert(reader.bytes(length)?.into());
     }
     let links = decode_links(&mut reader)?;
     if reader.is_empty() { Ok(State { events, links }) } else { Err(CodecError) }

@@ -1,3 +1,5 @@
+//! One row per way in which a record can be wrong, and that what is right is read as it stands.
+
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use proptest::prelude::*;
