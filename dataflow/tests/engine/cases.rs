@@ -5,7 +5,7 @@ use std::path::Path;
 use trueup_ledger::Event;
 use trueup_ledger::cases::{Case, parse};
 
-use crate::harness::against_reference;
+use crate::harness::{Implementation, against_reference};
 
 fn all_cases() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases");
@@ -16,30 +16,34 @@ fn all_cases() -> Vec<Case> {
     texts.flat_map(|text| parse(&text).unwrap()).collect()
 }
 
-fn check(case: &Case, workers: usize, change: impl Fn(&[Event<'static>]) -> Vec<Event<'static>>) {
+fn check(
+    implementation: Implementation,
+    case: &Case,
+    workers: usize,
+    change: impl Fn(&[Event<'static>]) -> Vec<Event<'static>>,
+) {
     let epochs: Vec<_> = case.steps.iter().map(|step| change(&step.events)).collect();
-    let outcome =
-        against_reference(&epochs, workers, |epoch, views| case.steps[epoch].check(views));
+    let outcome = against_reference(implementation, &epochs, workers, |epoch, views| {
+        case.steps[epoch].check(views)
+    });
     if let Err(error) = outcome {
         panic!("{} on {workers} workers: {error}", case.name);
     }
 }
 
-#[test]
-fn cases_hold_in_the_engine() {
+fn step_by_step(implementation: Implementation, many: usize) {
     let cases = all_cases();
     assert!(cases.len() > 60, "the case files are there");
     for case in &cases {
-        check(case, 1, <[_]>::to_vec);
-        check(case, 2, |events| events.iter().rev().cloned().collect());
-        check(case, 4, |events| events.iter().chain(events).cloned().collect());
+        check(implementation, case, 1, <[_]>::to_vec);
+        check(implementation, case, 2, |events| events.iter().rev().cloned().collect());
+        check(implementation, case, many, |events| events.iter().chain(events).cloned().collect());
     }
 }
 
 /// Each event an epoch of its own: only the last epoch of a step is checked against the case, every
 /// one against the reference.
-#[test]
-fn cases_hold_event_by_event() {
+fn event_by_event(implementation: Implementation) {
     for case in &all_cases() {
         let mut epochs = Vec::new();
         let mut ends = Vec::new();
@@ -47,7 +51,7 @@ fn cases_hold_event_by_event() {
             epochs.extend(step.events.iter().map(|event| vec![event.clone()]));
             ends.push(epochs.len());
         }
-        let outcome = against_reference(&epochs, 2, |epoch, views| {
+        let outcome = against_reference(implementation, &epochs, 2, |epoch, views| {
             match ends.iter().position(|end| *end == epoch + 1) {
                 Some(step) => case.steps[step].check(views),
                 None => Ok(()),
@@ -57,4 +61,24 @@ fn cases_hold_event_by_event() {
             panic!("{}: {error}", case.name);
         }
     }
+}
+
+#[test]
+fn cases_hold_in_the_engine() {
+    step_by_step(Implementation::Engine, 4);
+}
+
+#[test]
+fn cases_hold_in_the_twin() {
+    step_by_step(Implementation::Twin, 2);
+}
+
+#[test]
+fn cases_hold_in_the_engine_event_by_event() {
+    event_by_event(Implementation::Engine);
+}
+
+#[test]
+fn cases_hold_in_the_twin_event_by_event() {
+    event_by_event(Implementation::Twin);
 }

@@ -1,66 +1,163 @@
-//! Runs the engine on events cut into epochs, and compares every epoch with the reference.
+//! Runs an implementation on events cut into epochs, and compares every epoch with the reference.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use timely::dataflow::Stream;
+use trueup_dataflow::record::EventRecord;
 use trueup_dataflow::store::MemoryStore;
-use trueup_dataflow::transactions::Stateful;
-use trueup_dataflow::{Engine, EpochOutput, Hosts, Origin};
+use trueup_dataflow::transactions::{Changes, Stateful, Transactions};
+use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Origin};
 use trueup_ledger::reference::Reference;
-use trueup_ledger::table::Rows;
+use trueup_ledger::table::{Row, Rows};
 use trueup_ledger::{Epoch, Event, Scale, View};
 
+use crate::twin::ReduceTwin;
+
 /// All views at one epoch.
-pub type Views = BTreeMap<View, Rows>;
+pub(crate) type Views = BTreeMap<View, Rows>;
+
+/// The implementations that must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Implementation {
+    /// The one that runs.
+    Engine,
+    /// The one of differential operators.
+    Twin,
+}
+
+impl Transactions for Implementation {
+    fn build<'s>(self, events: Stream<'s, u64, Vec<EventRecord>>) -> Changes<'s> {
+        let scale = Scale::DEFAULT;
+        match self {
+            Implementation::Engine => {
+                Stateful { store: MemoryStore::default(), scale }.build(events)
+            }
+            Implementation::Twin => ReduceTwin { scale }.build(events),
+        }
+    }
+}
+
+type Outputs = BTreeMap<Epoch, Vec<EpochOutput>>;
+
+/// What the workers of a run share.
+#[derive(Default)]
+struct Shared {
+    outputs: Mutex<Outputs>,
+    panicked: AtomicBool,
+}
+
+/// Tells the other workers that this one will not finish.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// How many partitions the events of an epoch are dealt out to.
+const PARTITIONS: usize = 3;
 
 /// Runs `epochs` on `workers` workers; event number n is pushed by worker n modulo workers.
 /// Returns what each epoch changed.
-pub fn changes(epochs: &[Vec<Event<'static>>], workers: usize) -> Vec<Vec<EpochOutput>> {
-    let outputs: Arc<Mutex<BTreeMap<Epoch, Vec<EpochOutput>>>> = Arc::default();
-    let collected = Arc::clone(&outputs);
-    let epochs: Arc<[Vec<Event<'static>>]> = epochs.into();
-    let count = epochs.len();
+///
+/// # Panics
+/// Where a worker does.
+pub(crate) fn changes(
+    implementation: Implementation,
+    epochs: &[Vec<Event<'static>>],
+    workers: usize,
+) -> Vec<Vec<EpochOutput>> {
+    let shared = Arc::new(Shared::default());
+    let on_workers = Arc::clone(&shared);
+    let owned: Arc<[Vec<Event<'static>>]> = epochs.into();
     let hosts = Hosts::start(workers, move |host| {
-        let collected = Arc::clone(&collected);
-        let index = host.index();
-        let transactions = Stateful { store: MemoryStore::default(), scale: Scale::DEFAULT };
-        let sink = Arc::clone(&collected);
-        let mut engine =
-            Engine::build(host, transactions, Scale::DEFAULT, Epoch(1), move |output| {
-                sink.lock().unwrap().entry(output.epoch).or_default().push(output);
-            });
-        for events in epochs.iter() {
-            for (ordinal, event) in events.iter().enumerate() {
-                if ordinal % workers == index {
-                    let origin = Origin { partition: 0, ordinal: ordinal as u64 };
-                    engine.push(event, origin);
-                }
-            }
-            engine.close();
-            host.step();
-        }
-        let complete = |outputs: &BTreeMap<Epoch, Vec<EpochOutput>>| {
-            outputs.len() == count && outputs.values().all(|shares| shares.len() == workers)
-        };
-        while !complete(&collected.lock().unwrap()) {
-            host.step_or_park(Duration::from_millis(1));
-        }
+        work(host, implementation, &owned, workers, &on_workers);
     });
     hosts.unwrap().join();
-    let outputs = std::mem::take(&mut *outputs.lock().unwrap());
+    assert!(!shared.panicked.load(Ordering::SeqCst), "a worker of {implementation:?} panicked");
+    let outputs = std::mem::take(&mut *shared.outputs.lock().unwrap());
+    assert_eq!(outputs.len(), epochs.len(), "every epoch is handed over");
     outputs.into_values().collect()
 }
 
-/// Runs the engine, and after every epoch gives the views and the reference's to `check`.
-pub fn against_reference(
+fn work(
+    host: &mut Host<'_>,
+    implementation: Implementation,
+    epochs: &[Vec<Event<'static>>],
+    workers: usize,
+    shared: &Arc<Shared>,
+) {
+    let _alarm = Alarm(Arc::clone(shared));
+    let sink = Arc::clone(shared);
+    let index = host.index();
+    let mut engine = Engine::build(host, implementation, Scale::DEFAULT, Epoch(1), move |output| {
+        sink.outputs.lock().unwrap().entry(output.epoch).or_default().push(output);
+    });
+    for events in epochs {
+        for (ordinal, event) in events.iter().enumerate() {
+            if ordinal % workers == index {
+                let partition = u32::try_from(ordinal % PARTITIONS).unwrap();
+                engine.push(event, Origin { partition, ordinal: (ordinal / PARTITIONS) as u64 });
+            }
+        }
+        engine.close();
+        host.step();
+    }
+    let complete = |outputs: &Outputs| {
+        outputs.len() == epochs.len() && outputs.values().all(|shares| shares.len() == workers)
+    };
+    while !complete(&shared.outputs.lock().unwrap()) && !shared.panicked.load(Ordering::SeqCst) {
+        host.step_or_park(Duration::from_millis(1));
+    }
+}
+
+/// What all workers together changed in one epoch: rows by view, with the sum of their diffs, and
+/// applied and duplicate by partition.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    rows: BTreeMap<(View, Row), Vec<i8>>,
+    accepted: BTreeMap<u32, (u64, u64)>,
+}
+
+impl Changed {
+    /// Puts the shares of an epoch together. Diffs of one row are kept apart: a row that comes and
+    /// goes in one epoch is a difference too.
+    pub(crate) fn of(shares: &[EpochOutput]) -> Changed {
+        let mut changed = Changed::default();
+        for share in shares {
+            for table in &share.tables {
+                for (row, diff) in table.diffs().iter().enumerate() {
+                    let diffs = changed.rows.entry((table.view(), table.row(row))).or_default();
+                    diffs.push(*diff);
+                    diffs.sort_unstable();
+                }
+            }
+            for (partition, accepted) in &share.accepted {
+                let sum = changed.accepted.entry(*partition).or_default();
+                *sum = (sum.0 + accepted.applied, sum.1 + accepted.duplicate);
+            }
+        }
+        changed
+    }
+}
+
+/// Runs an implementation, compares the views with the reference's after every epoch, and gives
+/// them to `check`.
+pub(crate) fn against_reference(
+    implementation: Implementation,
     epochs: &[Vec<Event<'static>>],
     workers: usize,
     mut check: impl FnMut(usize, &Views) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut reference = Reference::new(Scale::DEFAULT);
     let mut views: Views = View::ALL.into_iter().map(|view| (view, Rows::default())).collect();
-    let outputs = changes(epochs, workers);
+    let outputs = changes(implementation, epochs, workers);
     for (epoch, (events, shares)) in epochs.iter().zip(outputs).enumerate() {
         let mut applied = 0;
         for event in events {
@@ -86,11 +183,12 @@ pub fn against_reference(
             if views[&view] != expected[&view] {
                 let (ours, theirs) = (&views[&view].0, &expected[&view].0);
                 let only = |a: &BTreeMap<_, _>, b: &BTreeMap<_, _>| {
-                    let rows: Vec<_> = a.keys().filter(|row| !b.contains_key(*row)).cloned().collect();
+                    let rows: Vec<_> =
+                        a.keys().filter(|row| !b.contains_key(*row)).cloned().collect();
                     format!("{rows:#?}")
                 };
                 return Err(format!(
-                    "epoch {epoch}, {}: only the engine has {}, only the reference has {}",
+                    "epoch {epoch}, {}: only {implementation:?} has {}, only the reference has {}",
                     view.name(),
                     only(ours, theirs),
                     only(theirs, ours)

@@ -1,8 +1,9 @@
-//! The engine against its other two witnesses, the case tables and the reference fold, at every
-//! epoch and on several workers.
+//! The engine against its witnesses, at every epoch and on several workers: the case tables, the
+//! reference fold, and the differential twin.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cases;
 mod harness;
 mod properties;
+mod twin;
