@@ -37,13 +37,7 @@ fn done(args: &[&str]) -> Ended {
 
 fn fails(code: i32, args: &[&str]) -> Ended {
     let ended = trueup(args);
-    assert_eq!(
-        ended.code,
-        Some(code),
-        "{args:?}: {}{}",
-        ended.out,
-        ended.err
-    );
+    assert_eq!(ended.code, Some(code), "{args:?}: {}{}", ended.out, ended.err);
     ended
 }
 
@@ -54,31 +48,10 @@ struct Books {
 
 impl Books {
     fn new(events: &str) -> Books {
-        let books = Books {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let books = Books { dir: tempfile::tempdir().unwrap() };
         let (input, store) = (books.input(), books.store());
-        done(&[
-            "generate",
-            "--events",
-            events,
-            "--seed",
-            "5",
-            "--tenants",
-            "3",
-            "--out",
-            &input,
-        ]);
-        let run = [
-            "run",
-            "--store",
-            &store,
-            "--input",
-            &input,
-            "--workers",
-            "2",
-            "--json",
-        ];
+        done(&["generate", "--events", events, "--seed", "5", "--tenants", "3", "--out", &input]);
+        let run = ["run", "--store", &store, "--input", &input, "--workers", "2", "--json"];
         let cut = ["--until-caught-up", "--commit-max-records", "500"];
         let ended = done(&[run.as_slice(), &cut].concat());
         let summary: Value = serde_json::from_str(&ended.out).unwrap();
@@ -100,16 +73,11 @@ impl Books {
     }
 
     fn commit(&self, epoch: u64) -> PathBuf {
-        self.dir
-            .path()
-            .join(format!("store/commits/{epoch:020}.json"))
+        self.dir.path().join(format!("store/commits/{epoch:020}.json"))
     }
 
     fn verify(&self, code: i32) -> Ended {
-        fails(
-            code,
-            &["verify", "--store", &self.store(), "--input", &self.input()],
-        )
+        fails(code, &["verify", "--store", &self.store(), "--input", &self.input()])
     }
 }
 
@@ -127,17 +95,13 @@ fn files_below(path: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn every_help_has_an_example() {
-    let commands = [
-        "demo", "generate", "append", "run", "query", "digest", "verify", "explain", "check",
-    ];
+    let commands =
+        ["demo", "generate", "append", "run", "query", "digest", "verify", "explain", "check"];
     let all = done(&["--help"]).out;
     for command in commands {
         assert!(all.contains(command), "{command}");
         let help = done(&[command, "--help"]).out;
-        assert!(
-            help.contains("EXAMPLE") && help.contains(&format!("trueup {command}")),
-            "{help}"
-        );
+        assert!(help.contains("EXAMPLE") && help.contains(&format!("trueup {command}")), "{help}");
     }
     assert!(done(&["--version"]).out.starts_with("trueup "));
     fails(2, &["nonsense"]);
@@ -187,11 +151,7 @@ fn a_bad_configuration_lists_every_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("trueup.toml");
     let file = path.to_str().unwrap();
-    fs::write(
-        &path,
-        "stor = \"x\"\nworkers = 0\n[[source]]\nname = \"A\"\n",
-    )
-    .unwrap();
+    fs::write(&path, "stor = \"x\"\nworkers = 0\n[[source]]\nname = \"A\"\n").unwrap();
     for args in [["check", "-c", file], ["run", "-c", file]] {
         let ended = fails(2, &args);
         for error in [
@@ -210,22 +170,11 @@ fn a_bad_configuration_lists_every_error() {
         "store = \"s\"\n[[source]]\nname = \"a\"\ntype = \"local_log\"\npath = \"l.jsonl\"\n";
     fs::write(&path, good).unwrap();
     let ended = fails(2, &["check", "-c", file]);
-    assert!(
-        ended.err.contains("source[0].path") && ended.err.contains("l.jsonl"),
-        "{}",
-        ended.err
-    );
+    assert!(ended.err.contains("source[0].path") && ended.err.contains("l.jsonl"), "{}", ended.err);
     fs::write(dir.path().join("l.jsonl"), "").unwrap();
     assert!(done(&["check", "-c", file]).out.contains("is right"));
     assert!(!dir.path().join("s").exists());
-    fails(
-        2,
-        &[
-            "check",
-            "-c",
-            dir.path().join("none.toml").to_str().unwrap(),
-        ],
-    );
+    fails(2, &["check", "-c", dir.path().join("none.toml").to_str().unwrap()]);
 }
 
 #[test]
@@ -244,11 +193,7 @@ fn a_store_without_commits_says_what_to_do() {
     let unknown = fails(2, &["query", "balance", "--store", store]);
     assert!(unknown.err.contains("trial_balance"), "{}", unknown.err);
     let remote = fails(2, &["digest", "--store", "s3://bucket/books"]);
-    assert!(
-        remote.err.contains("object storage comes later"),
-        "{}",
-        remote.err
-    );
+    assert!(remote.err.contains("object storage comes later"), "{}", remote.err);
 }
 
 #[test]
@@ -264,55 +209,24 @@ fn books_can_be_queried_explained_and_verified() {
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     let key = |row: &csv::StringRecord| [0, 1, 2].map(|n| row[n].to_owned());
     assert!(rows.windows(2).all(|pair| key(&pair[0]) < key(&pair[1])));
-    assert!(
-        rows.iter()
-            .all(|row| !row[7].contains('e') && !row[7].ends_with(".0"))
-    );
+    assert!(rows.iter().all(|row| !row[7].contains('e') && !row[7].ends_with(".0")));
 
     let (tenant, account) = (&rows[0][0], &rows[0][1]);
-    let one = [
-        "query", "balances", "--store", &store, "--tenant", tenant, "--format", "json",
-    ];
+    let one = ["query", "balances", "--store", &store, "--tenant", tenant, "--format", "json"];
     let condition = format!("account={account}");
     let json: Value =
         serde_json::from_str(&done(&[one.as_slice(), &["--where", &condition]].concat()).out)
             .unwrap();
     assert_eq!(json[0]["balance"], rows[0][7]);
 
-    let explain = [
-        "explain",
-        "--store",
-        &store,
-        "--tenant",
-        tenant,
-        "--account",
-        account,
-    ];
+    let explain = ["explain", "--store", &store, "--tenant", tenant, "--account", account];
     let explained = done(&explain).out;
     assert!(explained.contains("adds up"), "{explained}");
-    let lost = fails(
-        2,
-        &[
-            "explain",
-            "--store",
-            &store,
-            "--tenant",
-            tenant,
-            "--account",
-            "none",
-        ],
-    );
+    let lost = fails(2, &["explain", "--store", &store, "--tenant", tenant, "--account", "none"]);
     assert!(lost.err.contains("no current posting"), "{}", lost.err);
 
-    let beyond = fails(
-        2,
-        &["query", "balances", "--store", &store, "--epoch", "999"],
-    );
-    assert!(
-        beyond.err.contains("epoch 999 is not committed"),
-        "{}",
-        beyond.err
-    );
+    let beyond = fails(2, &["query", "balances", "--store", &store, "--epoch", "999"]);
+    assert!(beyond.err.contains("epoch 999 is not committed"), "{}", beyond.err);
     let digest = done(&["digest", "--store", &store]).out;
     assert_eq!(digest.lines().count(), 7);
     let json: Value =
@@ -321,15 +235,7 @@ fn books_can_be_queried_explained_and_verified() {
 
     let verified = books.verify(0);
     assert!(verified.out.contains("2,000 records"), "{}", verified.out);
-    done(&[
-        "verify",
-        "--store",
-        &store,
-        "--input",
-        &books.input(),
-        "--epoch",
-        "2",
-    ]);
+    done(&["verify", "--store", &store, "--input", &books.input(), "--epoch", "2"]);
     let wrong = books.path("other.jsonl");
     fs::write(&wrong, "{}\n").unwrap();
     fails(1, &["verify", "--store", &store, "--input", &wrong]);
@@ -345,12 +251,7 @@ fn a_closed_pipe_is_a_silent_end() {
         .unwrap();
     drop(child.stdout.take());
     let mut said = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut said)
-        .unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
     assert_eq!(said, "");
 }
@@ -367,19 +268,11 @@ fn verify_names_the_epoch_of_a_damaged_file() {
     bytes[middle] ^= 1;
     fs::write(file, &bytes).unwrap();
     let ended = books.verify(1);
-    assert!(
-        ended.err.contains("epoch 2 is the first damaged one"),
-        "{}",
-        ended.err
-    );
+    assert!(ended.err.contains("epoch 2 is the first damaged one"), "{}", ended.err);
     assert!(ended.err.contains("SHA-256"), "{}", ended.err);
     fs::remove_file(file).unwrap();
     let ended = books.verify(1);
-    assert!(
-        ended.err.contains("epoch 2 is the first damaged one"),
-        "{}",
-        ended.err
-    );
+    assert!(ended.err.contains("epoch 2 is the first damaged one"), "{}", ended.err);
 }
 
 #[test]
@@ -391,11 +284,7 @@ fn verify_names_an_edited_commit() {
     assert_ne!(edited, text);
     fs::write(&path, edited).unwrap();
     let ended = books.verify(1);
-    assert!(
-        ended.err.contains("epoch 2 is the first damaged one"),
-        "{}",
-        ended.err
-    );
+    assert!(ended.err.contains("epoch 2 is the first damaged one"), "{}", ended.err);
     fs::remove_file(&path).unwrap();
     let ended = books.verify(1);
     assert!(ended.err.contains("commit 2 is broken"), "{}", ended.err);
@@ -428,18 +317,9 @@ fn to_falsify(input: &str) -> (u64, String, String) {
 #[test]
 fn verify_names_the_epoch_whose_rows_are_not_those_of_the_log() {
     for with_duplicate in [false, true] {
-        let books = Books {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let books = Books { dir: tempfile::tempdir().unwrap() };
         let (input, store) = (books.input(), books.store());
-        let generate = [
-            "generate",
-            "--events",
-            "2500",
-            "--no-poison",
-            "--tenants",
-            "3",
-        ];
+        let generate = ["generate", "--events", "2500", "--no-poison", "--tenants", "3"];
         done(&[generate.as_slice(), &["--out", &input]].concat());
         let (place, line, changed) = to_falsify(&input);
         let mut text = fs::read_to_string(&input).unwrap();
@@ -447,14 +327,7 @@ fn verify_names_the_epoch_whose_rows_are_not_those_of_the_log() {
             text.push_str(&format!("{line}\n"));
             fs::write(&input, &text).unwrap();
         }
-        let run = [
-            "run",
-            "--store",
-            &store,
-            "--input",
-            &input,
-            "--until-caught-up",
-        ];
+        let run = ["run", "--store", &store, "--input", &input, "--until-caught-up"];
         done(&[run.as_slice(), &["--commit-max-records", "300"]].concat());
         books.verify(0);
         fs::write(&input, text.replacen(&line, &changed, 1)).unwrap();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 use trueup_ledger::{Epoch, PartitionId, Position};
+use trueup_sinks::InputRange;
 use trueup_sources::{Format, Partition, Polled, RawBatch, SourceError, Transport};
 
 use super::replay::{Expected, Past, beginning};
@@ -34,6 +35,8 @@ pub(crate) struct Readers {
 
 struct Reader {
     id: PartitionId,
+    /// What the transport calls itself, for errors.
+    transport: Arc<str>,
     partition: Box<dyn Partition>,
     format: Arc<dyn Format>,
     backfill: bool,
@@ -50,12 +53,14 @@ pub(crate) fn open(sources: Vec<Source>, past: &Past) -> Result<Readers, RunErro
     let mut transports = Vec::new();
     let mut readers: Vec<Reader> = Vec::new();
     for mut source in sources {
+        let transport: Arc<str> = source.transport.name().into();
         for partition in patiently(|| source.transport.partitions(), || false)? {
             readers.push(Reader {
                 id: PartitionId {
                     source: Arc::clone(&source.name),
                     partition: partition.id().into(),
                 },
+                transport: Arc::clone(&transport),
                 partition,
                 format: Arc::clone(&source.format),
                 backfill: source.backfill,
@@ -93,7 +98,8 @@ fn patiently<T>(
             {
                 tracing::warn!(%error, "trying again in {pause:?}");
                 std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_secs(5));
+                // Longer pauses would let a client queue up more reports than are ever taken.
+                pause = (pause * 2).min(Duration::from_secs(1));
             }
             outcome => return outcome,
         }
@@ -172,7 +178,7 @@ impl Intake {
                 reader.begin_epoch();
                 if let Some(input) = wanted.get(&reader.id) {
                     reader.from = input.from.clone();
-                    self.replay_range(index, reader, commit.epoch, &input.to)?;
+                    self.replay_range(index, reader, commit.epoch, input)?;
                 }
             }
             let closed = Closed {
@@ -190,8 +196,14 @@ impl Intake {
         index: usize,
         reader: &mut Reader,
         epoch: Epoch,
-        to: &Position,
+        input: &InputRange,
     ) -> Result<(), Stopped> {
+        let to = &input.to;
+        if reader.partition.position() == beginning() && input.from != beginning() {
+            // The first run began late, since the first records of the topic were gone already.
+            let resume = || reader.partition.resume(&input.from, None);
+            self.or_fail(patiently(resume, || self.shared.has_failed()))?;
+        }
         let mut idle_since = None;
         while reader.partition.position() < *to {
             match self.poll(reader, TURN, Some(to))? {
@@ -217,7 +229,7 @@ impl Intake {
                 return Err(Stopped);
             }
         }
-        Ok(())
+        self.or_fail(reader.check_fingerprint(input, epoch))
     }
 
     /// Goes to where the last commit ended, which also checks that what was read is unchanged.
@@ -355,6 +367,25 @@ impl Reader {
     fn begin_epoch(&mut self) {
         self.from = self.partition.position();
         self.read = 0;
+    }
+
+    /// Checks that what lies before the end of a committed range is what lay there when it was
+    /// committed; a topic that was created anew is told here, before its records are compared.
+    fn check_fingerprint(&self, input: &InputRange, epoch: Epoch) -> Result<(), SourceError> {
+        match (&input.fingerprint, self.partition.fingerprint()) {
+            (Some(wanted), Some(found)) if *wanted != found => {}
+            _ => return Ok(()),
+        }
+        Err(SourceError::Changed {
+            source_name: self.transport.to_string(),
+            partition: self.id.partition.to_string(),
+            wanted: input.to.clone(),
+            oldest: None,
+            detail: format!(
+                "the records before this position are not those that epoch {epoch} read; was it \
+                 created anew?"
+            ),
+        })
     }
 
     /// Whether the run needs nothing more of this partition.
