@@ -16,6 +16,7 @@
 
 mod committer;
 mod intake;
+mod readers;
 mod replay;
 mod stager;
 mod worker;
@@ -171,6 +172,11 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Returns a guard that ends the run where its thread panics.
+    pub(crate) fn guard<'a>(&'a self, what: &'a str) -> PanicGuard<'a> {
+        PanicGuard { shared: self, what }
+    }
+
     /// Waits until `epoch` may be read, that is until few enough epochs are uncommitted. Returns
     /// false where the run has failed.
     pub(crate) fn wait_for_room(&self, epoch: Epoch) -> bool {
@@ -179,6 +185,21 @@ impl Shared {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         !self.has_failed()
+    }
+}
+
+/// Ends the run when the thread that holds it panics: the other threads would wait for ever.
+pub(crate) struct PanicGuard<'a> {
+    shared: &'a Shared,
+    what: &'a str,
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let text = format!("{} stopped by a panic; start again", self.what);
+            self.shared.fail(RunError::Failed(text));
+        }
     }
 }
 
@@ -193,7 +214,7 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     let past = replay::past(&log, options.scale, &options.configuration_hash)?;
     let head = past.head();
     let generation = past.generation() + 1;
-    let readers = intake::open(options.sources, &past)?;
+    let readers = readers::open(options.sources, &past)?;
     let formats = readers.formats();
     let partitions = readers.partitions();
     let shared = Arc::new(Shared::new());
@@ -213,6 +234,7 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         staged: staged.clone(),
     };
     let workers = worker::start(work_received, &setup, &stagers)?;
+    let _guard = shared.guard("the committer");
     let intake = intake::Intake {
         workers: worker::Dispatch::new(work, workers.threads()),
         shared: Arc::clone(&shared),
@@ -222,11 +244,17 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         commit_max_records: options.commit_max_records,
         until_caught_up: options.until_caught_up,
         last: Epoch(0),
+        turn: 0,
     };
     let intake = std::thread::Builder::new()
         .name("intake".to_owned())
         .spawn(move || intake.run(readers, past))
-        .map_err(|error| RunError::Failed(format!("cannot start a thread: {error}")))?;
+        .map_err(|error| {
+            // The workers must not wait for what will never come.
+            let text = format!("cannot start a thread: {error}");
+            shared.fail(RunError::Failed(text.clone()));
+            RunError::Failed(text)
+        })?;
     drop(stagers);
     let committer = committer::Committer {
         log,
@@ -245,9 +273,8 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     shared.done.store(true, Ordering::Release);
     workers.threads().iter().for_each(Thread::unpark);
     drop(staged_received);
-    if intake.join().is_err() {
-        shared.fail(RunError::Failed("the intake stopped by a panic, start again".to_owned()));
-    }
+    // A panic of it has been told by its guard.
+    let _ = intake.join();
     workers.join();
     let mut summary = outcome?;
     if let Some(failure) = shared.take_failure() {

@@ -60,15 +60,15 @@ pub enum AmountError {
     #[error("more than {0} fraction digits")]
     Precision(u8),
     /// The amount is larger than [`Amount::MAX_POSTING`].
-    #[error("larger than 10^32 - 1 units of the last digit")]
+    #[error("larger than 10^28 - 1 units of the last digit")]
     Range,
 }
 
 impl Amount {
-    /// The largest amount of one posting, in units. It leaves room for a million postings of this
-    /// size in one sum of 38 digits, the width of `DECIMAL(38, S)`, so that no single record can
-    /// make a total overflow.
-    pub const MAX_POSTING: Amount = Amount(10_i128.pow(32) - 1);
+    /// The largest amount of one posting, in units. Ten thousand million postings of this size fit
+    /// one sum of 38 digits, the width of `DECIMAL(38, S)`: hundreds of gigabytes of the largest
+    /// records, all on one account, so that no handful of records can make a total overflow.
+    pub const MAX_POSTING: Amount = Amount(10_i128.pow(28) - 1);
 
     /// The largest absolute value of a published sum: 38 decimal digits.
     pub const MAX_SUM: Amount = Amount(10_i128.pow(38) - 1);
@@ -190,8 +190,8 @@ mod tests {
             ("1", Ok(1_000_000_000)),
             ("007.50", Ok(7_500_000_000)),
             ("0.000000001", Ok(1)),
-            ("99999999999999999999999.999999999", Ok(10_i128.pow(32) - 1)),
-            ("100000000000000000000000", Err(AmountError::Range)),
+            ("9999999999999999999.999999999", Ok(10_i128.pow(28) - 1)),
+            ("10000000000000000000", Err(AmountError::Range)),
             ("0.0000000001", Err(AmountError::Precision(9))),
             ("0.0000000000", Err(AmountError::Precision(9))),
             ("", Err(AmountError::Grammar)),

@@ -13,7 +13,7 @@
 //! brings standings and inflows.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::content_hash;
 use crate::event::{Event, Kind, Posting, Side};
@@ -193,7 +193,7 @@ pub struct Inflows {
 /// Adds `units` to the sum of `currency`.
 ///
 /// # Panics
-/// Where the sum leaves 128 bits: a million of the largest postings are needed for it, and no
+/// Where the sum leaves 128 bits: more than 10^10 of the largest postings are needed for it, and no
 /// wrapped sum must ever be published.
 pub fn add_to(sums: &mut ByCurrency, currency: &str, units: i128) {
     match sums.binary_search_by(|(name, _)| (**name).cmp(currency)) {
@@ -303,6 +303,7 @@ pub struct Meaning<'e, 'a> {
     fold: &'e Fold<'e, 'a>,
     standing: &'e Standing,
     inflows: &'e Inflows,
+    /// By currency, in order.
     totals: Vec<Total<'e>>,
 }
 
@@ -348,26 +349,17 @@ impl<'e, 'a> Fold<'e, 'a> {
     /// Follows the links: puts the fold together with what other transactions say.
     #[must_use]
     pub fn meaning(&'e self, standing: &'e Standing, inflows: &'e Inflows) -> Meaning<'e, 'a> {
-        let mut sums: Vec<(&'e str, Sides, Sides)> = Vec::with_capacity(1);
-        let mut entry = |currency: &'e str, at_opening: bool, side, amount| {
-            let place = sums.iter().position(|(name, _, _)| *name == currency);
-            let place = place.unwrap_or_else(|| {
-                sums.push((currency, Sides::default(), Sides::default()));
-                sums.len() - 1
-            });
-            let sums = &mut sums[place];
-            if at_opening { sums.2.add(side, amount) } else { sums.1.add(side, amount) }
-        };
-        let mut revision = 0;
-        self.lines(standing, |line| entry(line.currency, false, line.side, line.amount));
+        let mut sums: BTreeMap<&'e str, (Sides, Sides)> = BTreeMap::new();
+        self.lines(standing, |line| {
+            sums.entry(line.currency).or_default().0.add(line.side, line.amount);
+        });
         for leg in &self.legs {
-            revision = revision.max(leg.current.revision);
             for posting in &leg.opening.postings {
-                entry(&posting.currency, true, posting.side, posting.amount);
+                sums.entry(&posting.currency).or_default().1.add(posting.side, posting.amount);
             }
         }
         let derived = self.derives();
-        let totals = sums.into_iter().map(|(currency, current, opening)| {
+        let totals = sums.into_iter().map(|(currency, (current, opening))| {
             let gross = current.gross();
             let reversed = sum_of(&inflows.reversed, currency);
             let refunded = sum_of(&inflows.refunded, currency);
@@ -392,26 +384,27 @@ impl Meaning<'_, '_> {
     /// in it, so that a reversal of too large a reversal is not lost.
     #[must_use]
     pub fn nets(&self) -> ByCurrency {
-        let mut nets = ByCurrency::new();
-        for total in &self.totals {
-            add_to(&mut nets, total.currency, total.net);
-        }
+        let totals = self.totals.iter().map(|total| (total.currency.into(), total.net));
+        let mut nets: ByCurrency = totals.collect();
         for (currency, units) in self.inflows.reversed.iter().chain(&self.inflows.refunded) {
-            if !self.totals.iter().any(|total| *total.currency == **currency) {
+            if self.total(currency).is_none() {
                 add_to(&mut nets, currency, -units);
             }
         }
         nets
     }
 
+    /// Returns what the transaction amounts to in a currency, if it has lines or openings in it.
+    fn total(&self, currency: &str) -> Option<&Total<'_>> {
+        let place = self.totals.binary_search_by(|total| total.currency.cmp(currency));
+        place.ok().map(|place| &self.totals[place])
+    }
+
     /// Returns the gross by currency, where it is not 0.
     #[must_use]
     pub fn grosses(&self) -> ByCurrency {
-        let mut grosses = ByCurrency::new();
-        for total in self.totals.iter().filter(|total| total.gross != 0) {
-            add_to(&mut grosses, total.currency, total.gross);
-        }
-        grosses
+        let totals = self.totals.iter().filter(|total| total.gross != 0);
+        totals.map(|total| (total.currency.into(), total.gross)).collect()
     }
 
     fn is_orphan(&self) -> bool {

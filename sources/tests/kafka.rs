@@ -6,6 +6,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use trueup_ledger::Position;
 use trueup_sources::conformance::{self, Fixture, Outcome};
@@ -19,6 +20,10 @@ struct Topic<'b> {
     broker: &'b KafkaBroker,
     name: String,
     producer: BaseProducer,
+    /// Asks where the committed records end.
+    reader: BaseConsumer,
+    /// Where they must end, by partition.
+    ends: [i64; 2],
 }
 
 impl<'b> Topic<'b> {
@@ -29,7 +34,25 @@ impl<'b> Topic<'b> {
             .set("transactional.id", name)
             .create()?;
         producer.init_transactions(TIMEOUT)?;
-        Ok(Topic { broker, name: name.to_owned(), producer })
+        let reader: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", broker.bootstrap())
+            .set("isolation.level", "read_committed")
+            .create()?;
+        Ok(Topic { broker, name: name.to_owned(), producer, reader, ends: [0; 2] })
+    }
+
+    /// Waits until the marker of a Kafka transaction is written: its end is reported before that,
+    /// and until then its records do not exist for whoever reads committed ones.
+    fn settle(&mut self, partition: usize, records: usize) -> Outcome {
+        let marker = 1;
+        self.ends[partition] += i64::try_from(records)? + marker;
+        let started = Instant::now();
+        let number = i32::try_from(partition)?;
+        while self.reader.fetch_watermarks(&self.name, number, TIMEOUT)?.1 < self.ends[partition] {
+            assert!(started.elapsed() < TIMEOUT, "the marker is not written");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     fn send(&self, partition: usize, records: &[String]) -> Outcome {
@@ -47,12 +70,14 @@ impl<'b> Topic<'b> {
 impl Fixture for Topic<'_> {
     fn append(&mut self, partition: usize, records: &[String]) -> Outcome {
         self.send(partition, records)?;
-        Ok(self.producer.commit_transaction(TIMEOUT)?)
+        self.producer.commit_transaction(TIMEOUT)?;
+        self.settle(partition, records.len())
     }
 
     fn leap(&mut self, partition: usize) -> Outcome {
         self.send(partition, &["aborted".to_owned()])?;
-        Ok(self.producer.abort_transaction(TIMEOUT)?)
+        self.producer.abort_transaction(TIMEOUT)?;
+        self.settle(partition, 1)
     }
 
     fn open(&mut self) -> Result<Box<dyn Transport>, Box<dyn Error>> {

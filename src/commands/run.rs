@@ -1,6 +1,7 @@
 //! `trueup run`: from sources to commits until stopped.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use trueup_sinks::DirectoryStore;
 use super::output::{self, grouped, note};
 use super::{meter, sources};
 use crate::cli::RunArgs;
-use crate::config::{Config, StoreLocation};
+use crate::config::{Config, StoreLocation, TransportConfig};
+use crate::exit;
 use crate::pipeline::{self, Options, Progress, RunError, Source, Summary};
 
 /// How often progress is logged where no terminal shows it.
@@ -51,6 +53,11 @@ pub(super) fn options(
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<Options> {
     let StoreLocation::Directory(path) = &config.store;
+    if path.exists() && !path.is_dir() {
+        let shown = path.display();
+        return Err(exit::usage(format!("{shown} is no directory; name one for the store")));
+    }
+    apart(config, path)?;
     let store = DirectoryStore::open(path)
         .with_context(|| format!("opening the store {}", path.display()))?;
     let source = |source: &crate::config::SourceConfig| {
@@ -72,6 +79,24 @@ pub(super) fn options(
         configuration_hash: config.hash(),
         stop,
     })
+}
+
+/// Checks that the store and a local log are not within each other: each would take the other's
+/// files for its own.
+fn apart(config: &Config, store: &Path) -> anyhow::Result<()> {
+    let store = std::path::absolute(store).context("finding the store")?;
+    for source in &config.sources {
+        let TransportConfig::LocalLog { path } = &source.transport else { continue };
+        let log = std::path::absolute(path).context("finding the log")?;
+        if log.starts_with(&store) || (store.starts_with(&log) && !log.is_file()) {
+            return Err(exit::usage(format!(
+                "the store {} and the log {} lie within each other; give each its own directory",
+                store.display(),
+                log.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the first signal end the run after the open epoch, and a second one at once.

@@ -67,6 +67,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Stages what comes until the worker is gone or the run has failed.
     pub(crate) fn run(&self, pieces: &Receiver<ToStage>) {
+        let _guard = self.shared.guard("a stager");
         for piece in pieces {
             let epoch = piece.closed.epoch;
             match self.stage(piece) {

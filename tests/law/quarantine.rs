@@ -46,13 +46,15 @@ struct Quarantined {
 fn reasons(poison: Poison) -> &'static [Reason] {
     use Reason as R;
     match poison {
-        Poison::Truncated | Poison::Blank | Poison::TrailingGarbage => &[R::BadSyntax],
+        Poison::Truncated
+        | Poison::Blank
+        | Poison::TrailingGarbage
+        | Poison::NotJson
+        | Poison::NotAnObject => &[R::BadSyntax],
         Poison::EmptyObject | Poison::MissingField => &[R::MissingField],
-        // A line that begins with a number is a JSON value first, and none that is an object.
-        Poison::NotJson => &[R::BadSyntax, R::BadType],
         Poison::InvalidUtf8 => &[R::NotUtf8],
         // A lone surrogate is a string of JSON, but no text.
-        Poison::AmountNumber | Poison::LoneSurrogate | Poison::NotAnObject => &[R::BadType],
+        Poison::AmountNumber | Poison::LoneSurrogate => &[R::BadType],
         Poison::AmountExponent
         | Poison::AmountSigned
         | Poison::AmountSeparators

@@ -11,12 +11,12 @@
 //! Count       whoever is still unsettled is in a circle or behind one, and says so to its target
 //! Trim        whoever nobody unsettled names is behind; trimming it may uncover the next
 //! Circle      the rest are the circles: orphans, settled, who answer those behind them
-//! Nets        everyone computes its net; a changed one goes to the target, up the chains
+//! Expect      whoever names a target announces its net to it, and so on up the chains
+//! Nets        whoever expects no net any more computes its own and sends it up, leaves first
 //! Emit        everyone touched publishes f(new) - f(old)
 //! ```
 //!
-//! Every message is sent once per link and phase, except nets, which rise once per level. A
-//! transaction that nothing links never gets here.
+//! Every message is sent once per link and phase. A transaction that nothing links never gets here.
 
 use std::collections::BTreeSet;
 
@@ -34,13 +34,21 @@ pub(crate) enum Phase {
     Count,
     Trim,
     Circle,
+    Expect,
     Nets,
     Emit,
 }
 
 impl Phase {
-    pub(crate) const LATER: [Phase; 6] =
-        [Phase::Answer, Phase::Count, Phase::Trim, Phase::Circle, Phase::Nets, Phase::Emit];
+    pub(crate) const LATER: [Phase; 7] = [
+        Phase::Answer,
+        Phase::Count,
+        Phase::Trim,
+        Phase::Circle,
+        Phase::Expect,
+        Phase::Nets,
+        Phase::Emit,
+    ];
 }
 
 /// What one transaction says to another.
@@ -58,6 +66,8 @@ pub(crate) enum Message {
     Count,
     /// Do not count me: I am not in your circle.
     Trim,
+    /// A net of mine will come.
+    Expect,
     /// Count this of mine as reversed or refunded.
     Nets(ByCurrency),
 }
@@ -84,6 +94,11 @@ pub(crate) struct Touched {
     /// Who counts itself in our circle.
     counted_by: BTreeSet<TransactionKey>,
     trimmed: bool,
+    /// Whether we have announced our net.
+    announced: bool,
+    /// Whose nets have been announced to us and have not come.
+    expected: BTreeSet<TransactionKey>,
+    contributed: bool,
 }
 
 /// Returns the fold of a state's events.
@@ -145,6 +160,9 @@ impl Touched {
             unsettled: false,
             counted_by: BTreeSet::new(),
             trimmed: false,
+            announced: false,
+            expected: BTreeSet::new(),
+            contributed: false,
         }
     }
 
@@ -213,7 +231,6 @@ impl Touched {
                 _ => {}
             }
             self.state.links.claimed = wanted;
-            self.state.links.counted.clear();
             if let Some((_, claim)) = &self.state.links.claimed {
                 self.send_up(Message::Claim(claim.clone()), outbox);
             }
@@ -258,6 +275,12 @@ impl Touched {
                 if let Some(child) = self.state.links.children.get_mut(&from) {
                     child.nets = nets;
                 }
+                self.expected.remove(&from);
+                self.contribute(outbox);
+            }
+            Message::Expect => {
+                self.expected.insert(from);
+                self.announce(outbox);
             }
             // What a former target says no longer concerns us, nor does any target's answer
             // once we are known to be in a circle.
@@ -328,7 +351,9 @@ impl Touched {
     /// Does what a phase asks of every touched transaction when it begins.
     pub(crate) fn begin(&mut self, phase: Phase, outbox: &mut Vec<Mail>) {
         match phase {
-            Phase::Invalidate | Phase::Nets | Phase::Emit => {}
+            Phase::Invalidate | Phase::Emit => {}
+            Phase::Expect => self.announce(outbox),
+            Phase::Nets => self.contribute(outbox),
             Phase::Answer => self.answer(outbox),
             Phase::Count if self.is_unsettled() => self.send_up(Message::Count, outbox),
             Phase::Trim => self.trim(outbox),
@@ -351,27 +376,43 @@ impl Touched {
         }
     }
 
-    /// Tells the target our net where it has changed.
-    pub(crate) fn contribute(&mut self, outbox: &mut Vec<Mail>) {
-        let links = &self.state.links;
-        if links.claimed.is_none() {
+    pub(crate) fn has_target(&self) -> bool {
+        self.state.links.claimed.is_some()
+    }
+
+    /// Announces our net to the target, which announces its own to its target.
+    fn announce(&mut self, outbox: &mut Vec<Mail>) {
+        if !std::mem::replace(&mut self.announced, true) {
+            self.send_up(Message::Expect, outbox);
+        }
+    }
+
+    /// Sends the target our net once all that it is made of has come. One without effect is
+    /// nothing whatever comes, and does not wait: so circles, whose members wait for each other,
+    /// end.
+    fn contribute(&mut self, outbox: &mut Vec<Mail>) {
+        if !self.has_target() || self.contributed {
             return;
         }
+        let links = &self.state.links;
+        let waits = !self.expected.is_empty();
         let nets = with_fold(&self.state.events, |fold| {
-            let Some(fold) = fold else {
-                return ByCurrency::new();
-            };
-            let standing = standing(fold, links);
-            if matches!(standing, Standing::Orphan(_) | Standing::WithoutEffect(_)) {
-                return ByCurrency::new();
+            let standing = fold.map(|fold| (fold, standing(fold, links)));
+            match standing {
+                None | Some((_, Standing::Orphan(_) | Standing::WithoutEffect(_))) => {
+                    Some(ByCurrency::new())
+                }
+                Some(_) if waits => None,
+                Some((fold, standing)) => {
+                    let mut nets = fold.meaning(&standing, &inflows(links)).nets();
+                    nets.retain(|(_, units)| *units != 0);
+                    Some(nets)
+                }
             }
-            let mut nets = fold.meaning(&standing, &inflows(links)).nets();
-            nets.retain(|(_, units)| *units != 0);
-            nets
         });
-        if nets != links.counted {
-            self.send_up(Message::Nets(nets.clone()), outbox);
-            self.state.links.counted = nets;
+        if let Some(nets) = nets {
+            self.contributed = true;
+            self.send_up(Message::Nets(nets), outbox);
         }
     }
 }

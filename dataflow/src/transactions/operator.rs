@@ -188,7 +188,7 @@ impl<S: TransactionStore> Schedule<S> {
             self.resolver.events(waiting.events, &mut outbox);
         }
         if !waiting.mail.is_empty() {
-            self.resolver.mail(phase, waiting.mail, &mut outbox);
+            self.resolver.mail(waiting.mail, &mut outbox);
         }
         if waiting.begins {
             self.resolver.begin(phase, &mut outbox);

@@ -7,7 +7,7 @@ use trueup_ledger::transaction::{Inflows, Standing, fold};
 use trueup_ledger::{Kind, Scale, TransactionKey, View, table::Value};
 
 use super::emitter::{Emitter, EncodedRows, emit_difference};
-use super::links::{Mail, Message, Phase, Touched, inflows, standing, with_fold};
+use super::links::{Mail, Phase, Touched, inflows, standing, with_fold};
 use super::state::{State, stored};
 use crate::hash::KeyHasher;
 use crate::record::EventRecord;
@@ -125,20 +125,13 @@ impl<S: TransactionStore> Resolver<S> {
     }
 
     /// Takes all mail of one round.
-    pub(crate) fn mail(&mut self, phase: Phase, mut mail: Vec<Mail>, outbox: &mut Vec<Mail>) {
-        mail.sort_by_key(|mail| mail.to);
-        let mut mail = mail.into_iter().peekable();
-        while let Some(Mail { to, from, message }) = mail.next() {
+    pub(crate) fn mail(&mut self, mail: Vec<Mail>, outbox: &mut Vec<Mail>) {
+        for Mail { to, from, message } in mail {
             self.touch(to);
             let Some(in_epoch) = self.touched.get_mut(&to) else {
                 unreachable!("a touched transaction is in the epoch");
             };
-            let is_nets = matches!(message, Message::Nets(_));
             in_epoch.touched.receive(from, message, outbox);
-            // Nets of many children of one round are added up once.
-            if is_nets && phase == Phase::Nets && mail.peek().is_none_or(|next| next.to != to) {
-                in_epoch.touched.contribute(outbox);
-            }
         }
     }
 
@@ -157,10 +150,7 @@ impl<S: TransactionStore> Resolver<S> {
             return;
         }
         for in_epoch in self.touched.values_mut() {
-            match phase {
-                Phase::Nets => in_epoch.touched.contribute(outbox),
-                _ => in_epoch.touched.begin(phase, outbox),
-            }
+            in_epoch.touched.begin(phase, outbox);
         }
     }
 
@@ -171,7 +161,8 @@ impl<S: TransactionStore> Resolver<S> {
             Phase::Invalidate => false,
             Phase::Answer => touched.any(Touched::has_to_tell),
             Phase::Count | Phase::Trim | Phase::Circle => touched.any(Touched::is_unsettled),
-            Phase::Nets | Phase::Emit => !self.touched.is_empty(),
+            Phase::Expect | Phase::Nets => touched.any(Touched::has_target),
+            Phase::Emit => !self.touched.is_empty(),
         }
     }
 

@@ -77,8 +77,6 @@ pub(crate) struct Links {
     pub(crate) circle: bool,
     /// The member of the circle that names us.
     pub(crate) circle_child: Option<TransactionKey>,
-    /// What the target last counted of us.
-    pub(crate) counted: ByCurrency,
     /// Those that name us.
     pub(crate) children: BTreeMap<TransactionKey, Child>,
 }
@@ -291,7 +289,6 @@ fn encode_links(links: &Links, out: &mut Vec<u8>) {
     if let Some(child) = links.circle_child {
         put_key(out, child);
     }
-    put_sums(out, &links.counted);
     put_varint(out, links.children.len() as u128);
     for (key, child) in &links.children {
         put_key(out, *key);
@@ -312,7 +309,6 @@ fn decode_links(reader: &mut Reader<'_>) -> Result<Links, CodecError> {
     if flags & HAS_CIRCLE_CHILD != 0 {
         links.circle_child = Some(read_key(reader)?);
     }
-    links.counted = read_sums(reader)?;
     for _ in 0..reader.length()? {
         let key = read_key(reader)?;
         let claim = read_claim(reader)?;

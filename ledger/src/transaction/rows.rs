@@ -1,5 +1,7 @@
 //! The rows that one transaction has in `postings`, `transaction_totals` and `imbalances`.
 
+use std::collections::BTreeMap;
+
 use super::{Meaning, Standing, Total};
 use crate::amount::{Amount, Scale};
 use crate::table::Value;
@@ -192,21 +194,18 @@ impl Meaning<'_, '_> {
             Standing::WithoutEffect(gross) => gross,
             _ => &none,
         };
-        let mut parts: Vec<(&str, i128, i128)> =
-            without_effect.iter().map(|(currency, gross)| (&**currency, 0, *gross)).collect();
+        let mut parts: BTreeMap<&str, (i128, i128)> =
+            without_effect.iter().map(|(currency, gross)| (&**currency, (0, *gross))).collect();
         for (currency, reversed) in &self.inflows.reversed {
             let excess = reversed - self.gross_of(currency);
             if excess > 0 {
-                match parts.iter_mut().find(|(name, _, _)| *name == &**currency) {
-                    Some(part) => part.1 = excess,
-                    None => parts.push((currency, excess, 0)),
-                }
+                parts.entry(currency).or_default().0 = excess;
             }
         }
         if matches!(self.standing, Standing::WithoutEffect(gross) if gross.is_empty()) {
-            parts.push(("", 0, 0));
+            parts.insert("", (0, 0));
         }
-        for (currency, excess, lost) in parts {
+        for (currency, (excess, lost)) in parts {
             let detail = format!(
                 r#"{{"excess":"{}","without_effect":"{}"}}"#,
                 Amount(excess).display(scale),
@@ -235,7 +234,7 @@ impl Meaning<'_, '_> {
     }
 
     fn gross_of(&self, currency: &str) -> i128 {
-        self.totals.iter().find(|total| total.currency == currency).map_or(0, |total| total.gross)
+        self.total(currency).map_or(0, |total| total.gross)
     }
 }
 

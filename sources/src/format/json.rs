@@ -70,6 +70,9 @@ fn reject(text: &str, state: &State, error: &serde_json::Error) -> Rejection {
     if let Some(rejection) = state.rejection() {
         return rejection;
     }
+    if !text.trim_ascii_start().starts_with('{') && !text.trim_ascii().is_empty() {
+        return Rejection::new(Reason::BadSyntax, "the record is not a JSON object");
+    }
     match error.classify() {
         Category::Data => state.bad_type(),
         // serde_json reports a number or an escape that its types cannot hold as syntax too. The

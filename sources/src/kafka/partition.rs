@@ -7,6 +7,8 @@
 //! ```
 //! Kafka reports the end of a partition once the consumer is there, without its offset. A report
 //! after a (re)start is younger than `known_end`, so everything before `known_end` was delivered.
+//! For that to be true a (re)start takes a new consumer: what an old one has queued (records, and
+//! reports of an older end) may still come after it was assigned anew, and would skip records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,11 @@ pub(super) struct TopicPartition {
     number: i32,
     id: String,
     allow_missing_beginning: bool,
+    client: ClientConfig,
+    arrivals: Arc<Arrivals>,
     consumer: Arc<BaseConsumer>,
+    /// Whether the consumer has been assigned something, so that it is used up.
+    used: bool,
     started: bool,
     position: u64,
     drained: u64,
@@ -129,6 +135,22 @@ impl Mark {
     }
 }
 
+/// Makes a consumer that says when something has arrived.
+fn connect(
+    source_name: &Arc<str>,
+    client: &ClientConfig,
+    arrivals: &Arc<Arrivals>,
+) -> Result<Arc<BaseConsumer>, SourceError> {
+    let mut consumer: BaseConsumer =
+        client.create().map_err(|error| SourceError::Configuration {
+            source_name: source_name.to_string(),
+            detail: error.to_string(),
+        })?;
+    let arrivals = Arc::clone(arrivals);
+    consumer.set_nonempty_callback(move || arrivals.notify());
+    Ok(Arc::new(consumer))
+}
+
 impl TopicPartition {
     pub(super) fn open(
         source_name: Arc<str>,
@@ -137,19 +159,17 @@ impl TopicPartition {
         number: i32,
         arrivals: Arc<Arrivals>,
     ) -> Result<TopicPartition, SourceError> {
-        let mut consumer: BaseConsumer =
-            client.create().map_err(|error| SourceError::Configuration {
-                source_name: source_name.to_string(),
-                detail: error.to_string(),
-            })?;
-        consumer.set_nonempty_callback(move || arrivals.notify());
+        let consumer = connect(&source_name, client, &arrivals)?;
         Ok(TopicPartition {
             source_name,
             topic: config.topic.clone(),
             number,
             id: number.to_string(),
             allow_missing_beginning: config.allow_missing_beginning,
-            consumer: Arc::new(consumer),
+            client: client.clone(),
+            arrivals,
+            consumer,
+            used: false,
             started: false,
             position: 0,
             drained: 0,
@@ -189,7 +209,9 @@ impl TopicPartition {
         let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, self.number, offset).map_err(failed)?;
-        self.consumer.unassign().map_err(failed)?;
+        if std::mem::replace(&mut self.used, true) {
+            self.consumer = connect(&self.source_name, &self.client, &self.arrivals)?;
+        }
         self.consumer.assign(&list).map_err(failed)?;
         self.started = true;
         Ok(())
@@ -280,6 +302,9 @@ impl TopicPartition {
     fn drain(&mut self, batch: &mut Filling, limit: usize, until: u64) -> Result<(), SourceError> {
         // Messages borrow the consumer, which therefore must not be borrowed from `self`.
         let consumer = Arc::clone(&self.consumer);
+        // librdkafka queues one error for each attempt while the broker was away. Only what comes
+        // last says how things are now.
+        let mut unavailable = None;
         while !batch.is_full(limit) {
             let message = match consumer.poll(Duration::ZERO) {
                 None => break,
@@ -288,14 +313,20 @@ impl TopicPartition {
                     return Err(self.recreated());
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
+                    unavailable = None;
                     self.drained = self.drained.max(self.known_end);
                     continue;
                 }
                 Some(Err(error)) => match self.explain(&error) {
+                    Some(error @ SourceError::Unavailable { .. }) => {
+                        unavailable = Some(error);
+                        continue;
+                    }
                     Some(error) => return Err(error),
                     None => continue,
                 },
             };
+            unavailable = None;
             let offset = offset_of(message.offset());
             if self.unverified {
                 self.verify(&message)?;
@@ -308,7 +339,7 @@ impl TopicPartition {
                 self.position = offset + 1;
             }
         }
-        Ok(())
+        unavailable.map_or(Ok(()), Err)
     }
 
     /// Makes sure that `until` exists, and that reaching it will be noticed.

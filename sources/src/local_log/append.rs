@@ -134,6 +134,15 @@ fn open_partitions(log: &Path, partitions: usize) -> Result<Vec<Tail>, AppendErr
         });
     }
     let mut names = folders(log).map_err(at(log))?;
+    for name in &names {
+        if !is_partition(&log.join(name)).map_err(at(log))? {
+            return Err(AppendError::NotALog {
+                path: log.join(name),
+                detail: "is no partition of a log: a partition has .jsonl files only; is this a \
+                         store, or the folder around a log?",
+            });
+        }
+    }
     if names.is_empty() {
         names = (0..partitions.max(1)).map(|n| format!("{n:04}")).collect();
         for name in &names {
@@ -143,6 +152,17 @@ fn open_partitions(log: &Path, partitions: usize) -> Result<Vec<Tail>, AppendErr
         sync_directory(log.parent().unwrap_or(log))?;
     }
     names.iter().map(|name| Tail::new(log.join(name))).collect()
+}
+
+/// Says whether a folder may be a partition: nothing but `.jsonl` files is in it.
+fn is_partition(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() || path.extension().is_none_or(|extension| extension != "jsonl") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn sync_directory(path: &Path) -> Result<(), AppendError> {

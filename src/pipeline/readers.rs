@@ -1,0 +1,180 @@
+//! The partitions that a run reads, and how it bears with sources that are away.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trueup_ledger::{Epoch, PartitionId, Position};
+use trueup_sinks::InputRange;
+use trueup_sources::{Format, Partition, Polled, SourceError, Transport};
+
+use super::replay::{Past, beginning};
+use super::{RunError, Source};
+
+/// How long a source may be unavailable before the run ends.
+pub(crate) const UNAVAILABLE_MAX: Duration = Duration::from_secs(120);
+
+/// How long a source that does not answer is left alone.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// All partitions of all sources, in the order of their names.
+pub(crate) struct Readers {
+    pub(crate) transports: Vec<Box<dyn Transport>>,
+    pub(crate) readers: Vec<Reader>,
+}
+
+/// One partition, and what of it is in the open epoch.
+pub(crate) struct Reader {
+    pub(crate) id: PartitionId,
+    /// What the transport calls itself, for errors.
+    transport: Arc<str>,
+    pub(crate) partition: Box<dyn Partition>,
+    pub(crate) format: Arc<dyn Format>,
+    pub(crate) backfill: bool,
+    /// Where the run ends, if it ends when caught up.
+    pub(crate) end: Option<Position>,
+    /// Where the open epoch began.
+    pub(crate) from: Position,
+    /// Records of the open epoch.
+    pub(crate) read: u64,
+    /// Since when the source does not answer, and when it is asked again.
+    pub(crate) away: Option<Away>,
+}
+
+/// A source that does not answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Away {
+    pub(crate) since: Instant,
+    pub(crate) ask_again: Instant,
+}
+
+/// Opens all partitions and checks that each one that a commit names is there.
+pub(crate) fn open(sources: Vec<Source>, past: &Past) -> Result<Readers, RunError> {
+    let mut transports = Vec::new();
+    let mut readers: Vec<Reader> = Vec::new();
+    for mut source in sources {
+        let transport: Arc<str> = source.transport.name().into();
+        for partition in patiently(|| source.transport.partitions(), || false)? {
+            readers.push(Reader {
+                id: PartitionId {
+                    source: Arc::clone(&source.name),
+                    partition: partition.id().into(),
+                },
+                transport: Arc::clone(&transport),
+                partition,
+                format: Arc::clone(&source.format),
+                backfill: source.backfill,
+                end: None,
+                from: beginning(),
+                read: 0,
+                away: None,
+            });
+        }
+        transports.push(source.transport);
+    }
+    readers.sort_by(|a, b| a.id.cmp(&b.id));
+    for partition in past.partitions() {
+        if !readers.iter().any(|reader| reader.id == partition) {
+            return Err(RunError::Configuration(format!(
+                "the store has read from {partition}, which is not there now; configure the \
+                 source {:?} as it was, with all its partitions",
+                partition.source
+            )));
+        }
+    }
+    Ok(Readers { transports, readers })
+}
+
+/// Repeats a call while its source is unavailable, for a while, unless `give_up` says so.
+pub(crate) fn patiently<T>(
+    mut call: impl FnMut() -> Result<T, SourceError>,
+    give_up: impl Fn() -> bool,
+) -> Result<T, SourceError> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match call() {
+            Err(error @ SourceError::Unavailable { .. })
+                if started.elapsed() < UNAVAILABLE_MAX && !give_up() =>
+            {
+                tracing::warn!(%error, "trying again in {pause:?}");
+                std::thread::sleep(pause);
+                // Longer pauses would let a client queue up more reports than are ever taken.
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+impl Readers {
+    pub(crate) fn partitions(&self) -> Arc<[PartitionId]> {
+        self.readers.iter().map(|reader| reader.id.clone()).collect()
+    }
+
+    pub(crate) fn formats(&self) -> Arc<[Arc<dyn Format>]> {
+        self.readers.iter().map(|reader| Arc::clone(&reader.format)).collect()
+    }
+}
+
+impl Reader {
+    pub(crate) fn begin_epoch(&mut self) {
+        self.from = self.partition.position();
+        self.read = 0;
+    }
+
+    /// Polls, and counts a source that does not answer as one that has nothing now: the others go
+    /// on, and what was read is committed in time. An error once it has been away for too long.
+    pub(crate) fn poll(
+        &mut self,
+        limit: usize,
+        until: Option<&Position>,
+    ) -> Result<Polled, SourceError> {
+        let now = Instant::now();
+        if self.away.is_some_and(|away| now < away.ask_again) {
+            return Ok(Polled::Idle);
+        }
+        match self.partition.poll(limit, until) {
+            Err(error @ SourceError::Unavailable { .. }) => {
+                let since = self.away.map_or(now, |away| away.since);
+                if since.elapsed() >= UNAVAILABLE_MAX {
+                    return Err(error);
+                }
+                tracing::warn!(%error, partition = %self.id, "trying again in {ASK_AGAIN:?}");
+                self.away = Some(Away { since, ask_again: now + ASK_AGAIN });
+                Ok(Polled::Idle)
+            }
+            polled => {
+                self.away = None;
+                polled
+            }
+        }
+    }
+
+    /// Checks that what lies before the end of a committed range is what lay there when it was
+    /// committed; a topic that was created anew is told here, before its records are compared.
+    pub(crate) fn check_fingerprint(
+        &self,
+        input: &InputRange,
+        epoch: Epoch,
+    ) -> Result<(), SourceError> {
+        match (&input.fingerprint, self.partition.fingerprint()) {
+            (Some(wanted), Some(found)) if *wanted != found => {}
+            _ => return Ok(()),
+        }
+        Err(SourceError::Changed {
+            source_name: self.transport.to_string(),
+            partition: self.id.partition.to_string(),
+            wanted: input.to.clone(),
+            oldest: None,
+            detail: format!(
+                "the records before this position are not those that epoch {epoch} read; was it \
+                 created anew?"
+            ),
+        })
+    }
+
+    /// Whether the run needs nothing more of this partition.
+    pub(crate) fn caught_up(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| self.partition.position() >= *end)
+    }
+}
