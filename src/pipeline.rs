@@ -214,7 +214,10 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     let past = replay::past(&log, options.scale, &options.configuration_hash)?;
     let head = past.head();
     let generation = past.generation() + 1;
-    let readers = readers::open(options.sources, &past)?;
+    let Some(readers) = readers::open(options.sources, &past, &options.stop)? else {
+        let elapsed = started.elapsed();
+        return Ok(Summary { last_epoch: head, elapsed, ..Summary::default() });
+    };
     let formats = readers.formats();
     let partitions = readers.partitions();
     let shared = Arc::new(Shared::new());

@@ -53,7 +53,7 @@ struct Got {
     bytes: usize,
 }
 
-/// That the run has failed elsewhere, or here and said so.
+/// That the run has failed elsewhere, or here and said so, or is stopped while a source is away.
 struct Stopped;
 
 impl Intake {
@@ -61,8 +61,12 @@ impl Intake {
     pub(crate) fn run(mut self, mut readers: Readers, past: Past) {
         let shared = Arc::clone(&self.shared);
         let _guard = shared.guard("the intake");
-        // Where it fails, it has said so, and the other threads see it.
-        let _ = self.read_all(&mut readers, past);
+        let ended = self.read_all(&mut readers, past);
+        // Where it failed, it has said so, and the other threads see it. Where it was stopped while
+        // a source was away, what has been closed is all there is.
+        if ended.is_err() && !self.shared.has_failed() {
+            let _ = self.send(Staged::End(self.last));
+        }
     }
 
     fn read_all(&mut self, readers: &mut Readers, past: Past) -> Result<(), Stopped> {
@@ -90,7 +94,9 @@ impl Intake {
 
     fn or_fail<T>(&self, outcome: Result<T, SourceError>) -> Result<T, Stopped> {
         outcome.map_err(|error| {
-            self.shared.fail(RunError::from(error));
+            if !(self.stopping() && matches!(error, SourceError::Unavailable { .. })) {
+                self.shared.fail(RunError::from(error));
+            }
             Stopped
         })
     }

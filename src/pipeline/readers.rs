@@ -1,6 +1,7 @@
 //! The partitions that a run reads, and how it bears with sources that are away.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use trueup_ledger::{Epoch, PartitionId, Position};
@@ -15,6 +16,9 @@ pub(crate) const UNAVAILABLE_MAX: Duration = Duration::from_secs(120);
 
 /// How long a source that does not answer is left alone.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often it is said that a source does not answer.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// All partitions of all sources, in the order of their names.
 pub(crate) struct Readers {
@@ -43,17 +47,29 @@ pub(crate) struct Reader {
 /// A source that does not answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Away {
-    pub(crate) since: Instant,
-    pub(crate) ask_again: Instant,
+    since: Instant,
+    ask_again: Instant,
+    /// When it was last said.
+    told: Instant,
 }
 
-/// Opens all partitions and checks that each one that a commit names is there.
-pub(crate) fn open(sources: Vec<Source>, past: &Past) -> Result<Readers, RunError> {
+/// Opens all partitions and checks that each one that a commit names is there. Returns `None` where
+/// the run is stopped while a source is away.
+pub(crate) fn open(
+    sources: Vec<Source>,
+    past: &Past,
+    stop: &AtomicBool,
+) -> Result<Option<Readers>, RunError> {
     let mut transports = Vec::new();
     let mut readers: Vec<Reader> = Vec::new();
     for mut source in sources {
         let transport: Arc<str> = source.transport.name().into();
-        for partition in patiently(|| source.transport.partitions(), || false)? {
+        let stopping = || stop.load(Ordering::Acquire);
+        let partitions = match patiently(|| source.transport.partitions(), stopping) {
+            Err(SourceError::Unavailable { .. }) if stopping() => return Ok(None),
+            partitions => partitions?,
+        };
+        for partition in partitions {
             readers.push(Reader {
                 id: PartitionId {
                     source: Arc::clone(&source.name),
@@ -81,7 +97,7 @@ pub(crate) fn open(sources: Vec<Source>, past: &Past) -> Result<Readers, RunErro
             )));
         }
     }
-    Ok(Readers { transports, readers })
+    Ok(Some(Readers { transports, readers }))
 }
 
 /// Repeats a call while its source is unavailable, for a while, unless `give_up` says so.
@@ -139,8 +155,13 @@ impl Reader {
                 if since.elapsed() >= UNAVAILABLE_MAX {
                     return Err(error);
                 }
-                tracing::warn!(%error, partition = %self.id, "trying again in {ASK_AGAIN:?}");
-                self.away = Some(Away { since, ask_again: now + ASK_AGAIN });
+                let mut told = self.away.map_or(now, |away| away.told);
+                if self.away.is_none() || told.elapsed() >= TELL_AGAIN {
+                    let for_good = UNAVAILABLE_MAX.saturating_sub(since.elapsed());
+                    tracing::warn!(%error, partition = %self.id, "trying on for {for_good:.0?}");
+                    told = now;
+                }
+                self.away = Some(Away { since, ask_again: now + ASK_AGAIN, told });
                 Ok(Polled::Idle)
             }
             polled => {

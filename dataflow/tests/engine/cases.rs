@@ -82,3 +82,18 @@ fn cases_hold_in_the_engine_event_by_event() {
 fn cases_hold_in_the_twin_event_by_event() {
     event_by_event(Implementation::Twin);
 }
+
+/// A chain as long as a hostile tenant may build it: the engine's cost must grow with its length
+/// and not with the square of it, or one tenant holds up all others.
+#[test]
+fn a_chain_of_thousands_of_reversals_in_one_epoch() {
+    use std::fmt::Write as _;
+
+    let mut text = "case chain\nspec: chains of any depth\n".to_owned();
+    text.push_str("post t0 e0 cash:5:EUR sales:-5:EUR\n");
+    for link in 1..=3000 {
+        writeln!(text, "reverse t{link} e{link} of=t{}", link - 1).unwrap();
+    }
+    text.push_str("expect balances(account, balance)\n  cash | 5\n  sales | -5\n");
+    check(Implementation::Engine, &parse(&text).unwrap()[0], 2, <[_]>::to_vec);
+}
