@@ -45,6 +45,11 @@ pub struct EpochOutput {
 pub struct Engine {
     events: Handle<u64, EventRecord>,
     sequences: Handle<u64, SequenceRecord>,
+    /// The last event pushed, held back until the next one or the end of the epoch. Timely 0.31
+    /// passes an input's flush on only while the input is not counted empty; a step in between may
+    /// count it so, and the exchange behind it would then keep records of a closed epoch until the
+    /// next one's arrive. An event sent directly before the end rules that out.
+    last: Option<EventRecord>,
     seen: BTreeMap<Box<str>, BTreeMap<Box<str>, RangeSet>>,
     scratch: Vec<u8>,
 }
@@ -85,7 +90,7 @@ impl Engine {
             publish(all, accepted, index, first_epoch, hand_over);
             events.advance_to(first_epoch.0);
             sequences.advance_to(first_epoch.0);
-            Engine { events, sequences, seen: BTreeMap::new(), scratch: Vec::new() }
+            Engine { events, sequences, last: None, seen: BTreeMap::new(), scratch: Vec::new() }
         })
     }
 
@@ -109,7 +114,10 @@ impl Engine {
                 seen.insert(sequence, sequence);
             }
         }
-        self.events.send(EventRecord::new(event, origin, &mut self.scratch));
+        let record = EventRecord::new(event, origin, &mut self.scratch);
+        if let Some(before) = self.last.replace(record) {
+            self.events.send(before);
+        }
     }
 
     /// Ends the open epoch and opens the next. All workers must close the same epochs.
@@ -119,6 +127,9 @@ impl Engine {
                 let ranges = seen.into_ranges();
                 self.sequences.send(SequenceRecord { tenant: tenant.clone(), service, ranges });
             }
+        }
+        if let Some(last) = self.last.take() {
+            self.events.send(last);
         }
         let next = self.epoch().0 + 1;
         self.events.advance_to(next);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use timely::dataflow::Stream;
 use trueup_dataflow::record::EventRecord;
@@ -63,6 +63,12 @@ impl Drop for Alarm {
 /// How many partitions the events of an epoch are dealt out to.
 const PARTITIONS: usize = 3;
 
+/// After how many pushes a worker steps, as it does between two batches of a source.
+const BATCH: usize = 10;
+
+/// How long a run may go without an epoch that it was given the end of. Far beyond what any takes.
+const STUCK: Duration = Duration::from_secs(60);
+
 /// Runs `epochs` on `workers` workers; event number n is pushed by worker n modulo workers.
 /// Returns what each epoch changed.
 ///
@@ -105,14 +111,20 @@ fn work(
                 let partition = u32::try_from(ordinal % PARTITIONS).unwrap();
                 engine.push(event, Origin { partition, ordinal: (ordinal / PARTITIONS) as u64 });
             }
+            if (ordinal + 1) % (BATCH * workers) == 0 {
+                host.step();
+            }
         }
+        host.step();
         engine.close();
         host.step();
     }
     let complete = |outputs: &Outputs| {
         outputs.len() == epochs.len() && outputs.values().all(|shares| shares.len() == workers)
     };
+    let waiting = Instant::now();
     while !complete(&shared.outputs.lock().unwrap()) && !shared.panicked.load(Ordering::SeqCst) {
+        assert!(waiting.elapsed() < STUCK, "an epoch that was closed never completes");
         host.step_or_park(Duration::from_millis(1));
     }
 }

@@ -6,4 +6,5 @@
 mod cases;
 mod harness;
 mod properties;
+mod sizes;
 mod twin;
