@@ -36,6 +36,7 @@ pub fn main() -> anyhow::Result<()> {
         commit_max_records: 1,
         sources: vec![source],
         until_caught_up: true,
+        state: None,
         configuration_hash: String::new(),
         stop: Arc::default(),
     };
@@ -51,10 +52,9 @@ pub fn main() -> anyhow::Result<()> {
         }
     }
     changes.sort();
-    println!("{changes:#?}");
     let (stand, gone) = (["bank -12.5", "rent 12.5"], ["bank -10", "rent 10"]);
-    let stand = stand.map(|row| format!("+1 2019-01-02 {row}"));
-    let gone = gone.map(|row| format!("-1 2019-01-02 {row}"));
-    assert_eq!(changes, [stand, gone].concat());
+    let rows = |diff: &str, rows: [&str; 2]| rows.map(|row| format!("{diff} 2019-01-02 {row}"));
+    assert_eq!(changes, [rows("+1", stand), rows("-1", gone)].concat());
+    println!("{changes:#?}");
     Ok(())
 }

@@ -179,6 +179,16 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "config",
           value_parser = clap::value_parser!(u64).range(1..=COMMIT_MAX_RECORDS_MAX))]
     pub commit_max_records: Option<u64>,
+    /// Where to keep state, on a local disk [default: state, within the store]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub state: Option<PathBuf>,
+    /// About how much memory state may take, as 512MiB or 4GiB [default: 2GiB]
+    #[arg(long, value_name = "SIZE", conflicts_with = "config", value_parser = value::memory_limit)]
+    pub memory_limit: Option<u64>,
+    /// How long after one checkpoint the next is taken, 10ms to 1h [default: 60s]
+    #[arg(long, value_name = "TIME", conflicts_with = "config",
+          value_parser = value::commit_interval)]
+    pub checkpoint_interval: Option<Duration>,
     /// End once everything is committed that was there at the start
     #[arg(long)]
     pub until_caught_up: bool,
@@ -201,6 +211,9 @@ impl RunArgs {
                 amount_scale: self.amount_scale,
                 commit_interval: self.commit_interval,
                 commit_max_records: self.commit_max_records,
+                state: self.state.clone(),
+                memory_limit: self.memory_limit,
+                checkpoint_interval: self.checkpoint_interval,
             }),
             (file, ..) => Config::load(file.as_deref().unwrap_or(Path::new("trueup.toml"))),
         }

@@ -32,6 +32,12 @@ pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 pub const COMMIT_MAX_RECORDS_DEFAULT: u64 = 200_000;
 /// The largest number of records of an epoch: it must fit memory.
 pub const COMMIT_MAX_RECORDS_MAX: u64 = 100_000_000;
+/// How much memory state takes at most, where nothing is said: 2 GiB.
+pub const MEMORY_LIMIT_DEFAULT: u64 = 2 << 30;
+/// The least memory that state can work with: 64 MiB.
+pub const MEMORY_LIMIT_MIN: u64 = 64 << 20;
+/// How long after one checkpoint the next is taken, where nothing is said.
+pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 /// The largest number of worker threads.
 pub const WORKERS_MAX: usize = 1024;
 /// The name of the source that `--input` makes.
@@ -50,8 +56,33 @@ pub struct Config {
     pub commit_interval: Duration,
     /// How many records end an epoch sooner, 1 to [`COMMIT_MAX_RECORDS_MAX`].
     pub commit_max_records: u64,
+    /// Where state is kept on this machine.
+    pub state: StateConfig,
     /// The sources, at least one, with different names.
     pub sources: Vec<SourceConfig>,
+}
+
+/// Where state is kept, and how much memory it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateConfig {
+    /// A directory for it alone.
+    pub directory: PathBuf,
+    /// About how much memory it takes at most, [`MEMORY_LIMIT_MIN`] bytes or more.
+    pub memory_limit: u64,
+    /// How long after one checkpoint the next is taken at the latest, 10 ms to 1 h.
+    pub checkpoint_interval: Duration,
+}
+
+impl StateConfig {
+    /// Returns what holds where nothing is said, for a store.
+    #[must_use]
+    pub fn beside(store: &StoreLocation) -> StateConfig {
+        StateConfig {
+            directory: store.path().join("state"),
+            memory_limit: MEMORY_LIMIT_DEFAULT,
+            checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
+        }
+    }
 }
 
 /// A source of events.
@@ -122,6 +153,12 @@ pub struct Flags {
     pub commit_interval: Option<Duration>,
     /// `--commit-max-records`
     pub commit_max_records: Option<u64>,
+    /// `--state`
+    pub state: Option<PathBuf>,
+    /// `--memory-limit`
+    pub memory_limit: Option<u64>,
+    /// `--checkpoint-interval`
+    pub checkpoint_interval: Option<Duration>,
 }
 
 impl Config {
@@ -166,8 +203,13 @@ impl Config {
                 remedy: invalid.remedy,
             }],
         })?;
+        let mut state = StateConfig::beside(&store);
+        state.directory = flags.state.unwrap_or(state.directory);
+        state.memory_limit = flags.memory_limit.unwrap_or(state.memory_limit);
+        state.checkpoint_interval = flags.checkpoint_interval.unwrap_or(state.checkpoint_interval);
         Ok(Config {
             store,
+            state,
             amount_scale: flags.amount_scale.unwrap_or_default(),
             workers: flags.workers.unwrap_or_else(workers_default),
             commit_interval: flags.commit_interval.unwrap_or(COMMIT_INTERVAL_DEFAULT),

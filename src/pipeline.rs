@@ -10,10 +10,12 @@
 //! - The intake alone cuts epochs: it knows which range of which partition is in which.
 //! - Every queue is bounded and the intake opens an epoch only while fewer than
 //!   [`EPOCHS_IN_FLIGHT`] are uncommitted, so a slow sink slows the source and memory stays bounded.
-//! - A run begins by reading the committed ranges again, to have its state; what comes out is
-//!   compared with what was published and not published again.
+//! - State goes to disk in checkpoints, beside the work. A run begins with the last one and reads
+//!   again the ranges that were committed since; what comes out is compared with what was published
+//!   and not published again.
 //! - Any thread that fails ends the run with a [`RunError`]; what was committed stays exact.
 
+mod checkpoints;
 mod committer;
 mod intake;
 mod readers;
@@ -21,6 +23,7 @@ mod replay;
 mod stager;
 mod worker;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -32,6 +35,11 @@ use thiserror::Error;
 use trueup_ledger::{Counts, Epoch, Scale};
 use trueup_sinks::{CommitError, CommitLog, Incompatible, LogError, SinkError, Store};
 use trueup_sources::{Format, SourceError, Transport};
+
+use checkpoints::{Cadence, Checkpoints};
+
+/// How long a parked thread sleeps at most before it looks around, though nothing woke it.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How many epochs may be read and not yet committed.
 pub const EPOCHS_IN_FLIGHT: u64 = 3;
@@ -64,10 +72,23 @@ pub struct Options {
     pub sources: Vec<Source>,
     /// Whether to end once everything is committed that was there at the start.
     pub until_caught_up: bool,
+    /// Where state is kept; in memory alone where there is nothing.
+    pub state: Option<StateOptions>,
     /// The hash of the configuration that rows depend on.
     pub configuration_hash: String,
     /// Set from outside to end the run after the open epoch.
     pub stop: Arc<AtomicBool>,
+}
+
+/// Where state is kept, and how much memory it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateOptions {
+    /// A directory for it alone, on a local disk. It may be lost: it is then derived again.
+    pub directory: PathBuf,
+    /// About how much memory state takes at most, in bytes.
+    pub memory_limit: u64,
+    /// How long after one checkpoint the next is taken at the latest.
+    pub checkpoint_interval: Duration,
 }
 
 /// Why a run ended early, by what the operator should do.
@@ -135,8 +156,8 @@ struct SharedState {
 }
 
 impl Shared {
-    fn new() -> Shared {
-        let state = SharedState { committed: Epoch(0), failure: None };
+    fn new(since: Epoch) -> Shared {
+        let state = SharedState { committed: since, failure: None };
         Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -163,6 +184,20 @@ impl Shared {
         self.done.load(Ordering::Acquire)
     }
 
+    /// Waits while `condition` holds of the last committed epoch and the run has not failed.
+    pub(crate) fn wait_while(&self, condition: impl Fn(Epoch) -> bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.has_failed() && condition(state.committed) {
+            let waited = self.changed.wait_timeout(state, PATIENCE);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Wakes those who wait.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
     fn take_failure(&self) -> Option<RunError> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
     }
@@ -177,13 +212,12 @@ impl Shared {
         PanicGuard { shared: self, what }
     }
 
-    /// Waits until `epoch` may be read, that is until few enough epochs are uncommitted. Returns
-    /// false where the run has failed.
-    pub(crate) fn wait_for_room(&self, epoch: Epoch) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.has_failed() && state.committed.0 + EPOCHS_IN_FLIGHT < epoch.0 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Waits until `epoch` may be read, that is until few enough epochs are uncommitted and there
+    /// is memory for its state. Returns false where the run has failed.
+    pub(crate) fn wait_for_room(&self, epoch: Epoch, checkpoints: &Checkpoints) -> bool {
+        self.wait_while(|committed| {
+            committed.0 + EPOCHS_IN_FLIGHT < epoch.0 || checkpoints.must_wait()
+        });
         !self.has_failed()
     }
 }
@@ -210,8 +244,17 @@ impl Drop for PanicGuard<'_> {
 /// behind the last of them.
 pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, RunError> {
     let started = Instant::now();
-    let log = CommitLog::open(Arc::clone(&options.store))?;
-    let past = replay::past(&log, options.scale, &options.configuration_hash)?;
+    let log = Arc::new(CommitLog::open(Arc::clone(&options.store))?);
+    log.check_compatible(options.scale, &options.configuration_hash)?;
+    let (disk, since) = match &options.state {
+        Some(state) => {
+            let (disk, since) = checkpoints::open(state, &log, &options.configuration_hash)?;
+            (Some(disk), since)
+        }
+        None => (None, Epoch(0)),
+    };
+    let past = replay::past(&log, since)?;
+    let checkpoints = Arc::new(Checkpoints::new(options.state.as_ref(), options.workers, since));
     let head = past.head();
     let generation = past.generation() + 1;
     let Some(readers) = readers::open(options.sources, &past, &options.stop)? else {
@@ -220,7 +263,7 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     };
     let formats = readers.formats();
     let partitions = readers.partitions();
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new(since));
     let (work, work_received): (Vec<_>, Vec<_>) =
         (0..options.workers).map(|_| bounded(worker::QUEUE)).unzip();
     let (staged, staged_received) = bounded(options.workers * 4);
@@ -229,6 +272,9 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         partitions: partitions.clone(),
         formats,
         shared: Arc::clone(&shared),
+        disk: disk.clone(),
+        since,
+        checkpoints: Arc::clone(&checkpoints),
     };
     let stagers = stager::Setup {
         store: Arc::clone(&options.store),
@@ -236,7 +282,10 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         shared: Arc::clone(&shared),
         staged: staged.clone(),
     };
-    let workers = worker::start(work_received, &setup, &stagers)?;
+    let (sealed, sealed_received) = bounded(options.workers);
+    let workers = worker::start(work_received, &setup, &stagers, &sealed)?;
+    // The workers' own senders say when they have ended.
+    drop(sealed);
     let _guard = shared.guard("the committer");
     let intake = intake::Intake {
         workers: worker::Dispatch::new(work, workers.threads()),
@@ -246,7 +295,9 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         commit_interval: options.commit_interval,
         commit_max_records: options.commit_max_records,
         until_caught_up: options.until_caught_up,
-        last: Epoch(0),
+        cadence: Cadence::new(Arc::clone(&checkpoints)),
+        checkpoints: Arc::clone(&checkpoints),
+        last: since,
         turn: 0,
     };
     let intake = std::thread::Builder::new()
@@ -259,6 +310,24 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
             RunError::Failed(text)
         })?;
     drop(stagers);
+    let checkpointer = disk.map(|disk| checkpoints::Checkpointer {
+        disk,
+        log: Arc::clone(&log),
+        configuration_hash: options.configuration_hash.clone(),
+        workers: options.workers,
+        shared: Arc::clone(&shared),
+        checkpoints,
+    });
+    let checkpointer = checkpointer.map(|checkpointer| {
+        std::thread::Builder::new()
+            .name("checkpoints".to_owned())
+            .spawn(move || checkpointer.run(&sealed_received))
+    });
+    let checkpointer = checkpointer.transpose().map_err(|error| {
+        let text = format!("cannot start a thread: {error}");
+        shared.fail(RunError::Failed(text.clone()));
+        RunError::Failed(text)
+    })?;
     let committer = committer::Committer {
         log,
         scale: options.scale,
@@ -268,7 +337,7 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         workers: options.workers,
         shared: Arc::clone(&shared),
     };
-    let outcome = committer.run(&staged_received, head, observe);
+    let outcome = committer.run(&staged_received, (since, head), observe);
     if let Err(error) = outcome.as_ref() {
         // The threads see the failure, drop their ends of the queues, and stop.
         shared.fail(RunError::Failed(error.to_string()));
@@ -279,6 +348,9 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     // A panic of it has been told by its guard.
     let _ = intake.join();
     workers.join();
+    if let Some(checkpointer) = checkpointer {
+        let _ = checkpointer.join();
+    }
     let mut summary = outcome?;
     if let Some(failure) = shared.take_failure() {
         return Err(failure);

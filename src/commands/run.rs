@@ -18,7 +18,7 @@ use super::{meter, sources};
 use crate::cli::RunArgs;
 use crate::config::{Config, StoreLocation, TransportConfig};
 use crate::exit;
-use crate::pipeline::{self, Options, Progress, RunError, Source, Summary};
+use crate::pipeline::{self, Options, Progress, RunError, Source, StateOptions, Summary};
 
 /// How often progress is logged where no terminal shows it.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -76,6 +76,11 @@ pub(super) fn options(
         commit_max_records: config.commit_max_records,
         sources: config.sources.iter().map(source).collect::<Result<_, _>>()?,
         until_caught_up,
+        state: Some(StateOptions {
+            directory: config.state.directory.clone(),
+            memory_limit: config.state.memory_limit,
+            checkpoint_interval: config.state.checkpoint_interval,
+        }),
         configuration_hash: config.hash(),
         stop,
     })

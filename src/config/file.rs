@@ -14,11 +14,20 @@ use trueup_ledger::Scale;
 use super::error::{ConfigError, Invalid};
 use super::{
     COMMIT_INTERVAL_DEFAULT, COMMIT_MAX_RECORDS_DEFAULT, COMMIT_MAX_RECORDS_MAX, Config,
-    FormatConfig, SourceConfig, TransportConfig, WORKERS_MAX, kafka, value, workers_default,
+    FormatConfig, SourceConfig, StateConfig, TransportConfig, WORKERS_MAX, kafka, value,
+    workers_default,
 };
 
-const ROOT_KEYS: &[&str] =
-    &["store", "amount_scale", "workers", "commit_interval", "commit_max_records", "source"];
+const ROOT_KEYS: &[&str] = &[
+    "store",
+    "amount_scale",
+    "workers",
+    "commit_interval",
+    "commit_max_records",
+    "state",
+    "source",
+];
+const STATE_KEYS: &[&str] = &["directory", "memory_limit", "checkpoint_interval"];
 const LOCAL_LOG_KEYS: &[&str] = &["name", "type", "path", "format", "backfill"];
 const KAFKA_KEYS: &[&str] =
     &["name", "type", "brokers", "topic", "start", "properties", "format", "backfill"];
@@ -72,9 +81,11 @@ impl Reading<'_> {
             .optional(&root, "commit_interval")
             .and_then(|at| self.parsed(&root, at, value::commit_interval));
         let records = self.integer(&root, "commit_max_records", 1..=COMMIT_MAX_RECORDS_MAX);
+        let state = store.as_ref().map(|store| self.state(&root, StateConfig::beside(store)));
         let sources = self.sources(&root);
         Some(Config {
             store: store?,
+            state: state?,
             amount_scale: scale
                 .and_then(|digits| u8::try_from(digits).ok())
                 .and_then(Scale::new)
@@ -86,6 +97,33 @@ impl Reading<'_> {
             commit_max_records: records.unwrap_or(COMMIT_MAX_RECORDS_DEFAULT),
             sources,
         })
+    }
+
+    fn state(&mut self, root: &Section<'_, '_>, mut state: StateConfig) -> StateConfig {
+        let Some(found) = root.table.get("state") else { return state };
+        let Some(table) = found.get_ref().as_table() else {
+            let problem = format!("it is a {}, no section", kind(found.get_ref()));
+            let remedy = "write a section [state] with directory or memory_limit";
+            self.report(root, "state", Some(found.span()), Invalid::new(problem, remedy));
+            return state;
+        };
+        let section = Section { table, path: "state".to_owned(), span: Some(found.span()) };
+        self.known_keys(&section, STATE_KEYS);
+        let base = self.base;
+        let directory = self.optional(&section, "directory").and_then(|at| {
+            self.parsed(&section, at, |text| match text {
+                "" => Err(Invalid::new("it is empty", "name a directory of a local disk")),
+                text => Ok(base.join(text)),
+            })
+        });
+        let limit = self.optional(&section, "memory_limit");
+        let limit = limit.and_then(|at| self.parsed(&section, at, value::memory_limit));
+        let interval = self.optional(&section, "checkpoint_interval");
+        let interval = interval.and_then(|at| self.parsed(&section, at, value::commit_interval));
+        state.directory = directory.unwrap_or(state.directory);
+        state.memory_limit = limit.unwrap_or(state.memory_limit);
+        state.checkpoint_interval = interval.unwrap_or(state.checkpoint_interval);
+        state
     }
 
     fn sources(&mut self, root: &Section<'_, '_>) -> Vec<SourceConfig> {

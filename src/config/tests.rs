@@ -42,6 +42,9 @@ fn flags_build_the_same() {
         amount_scale: None,
         commit_interval: None,
         commit_max_records: None,
+        state: None,
+        memory_limit: None,
+        checkpoint_interval: None,
     };
     let from_flags = Config::from_flags(flags).unwrap();
     assert_eq!(Config::parse(text, Path::new("")).unwrap(), from_flags);

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::MEMORY_LIMIT_MIN;
 use super::error::Invalid;
 
 /// Where epochs are committed.
@@ -96,6 +97,26 @@ pub fn commit_interval(text: &str) -> Result<Duration, Invalid> {
         Some(interval) if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) => Ok(interval),
         Some(_) => Err(Invalid::new(format!("{text:?} is out of range"), REMEDY)),
         None => Err(Invalid::new(format!("{text:?} is no duration"), REMEDY)),
+    }
+}
+
+/// Parses a size in bytes: a whole number and `MiB` or `GiB`.
+///
+/// # Errors
+/// [`Invalid`] for everything else, and below [`MEMORY_LIMIT_MIN`].
+pub fn memory_limit(text: &str) -> Result<u64, Invalid> {
+    const REMEDY: &str = "write a whole number and MiB or GiB, \"64MiB\" or more, as in \"4GiB\"";
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit.trim_start() {
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(Invalid::new(format!("{text:?} is no size"), REMEDY)),
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
+        Some(bytes) if bytes >= MEMORY_LIMIT_MIN => Ok(bytes),
+        Some(_) => Err(Invalid::new(format!("{text:?} is too little to work with"), REMEDY)),
+        None => Err(Invalid::new(format!("{text:?} is no size"), REMEDY)),
     }
 }
 
@@ -252,6 +273,25 @@ mod tests {
         for (text, expected) in rows {
             let found = commit_interval(text).ok().map(|d| d.as_millis());
             assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        let rows: &[(&str, Option<u64>)] = &[
+            ("64MiB", Some(64 << 20)),
+            ("1 GiB", Some(1 << 30)),
+            ("63MiB", None),
+            ("1GB", None),
+            ("1.5GiB", None),
+            ("-1GiB", None),
+            ("99999999999999999999GiB", None),
+            ("18014398509481984GiB", None),
+            ("GiB", None),
+            ("", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(memory_limit(text).ok(), *expected, "{text:?}");
         }
     }
 

@@ -13,6 +13,7 @@ use trueup_ledger::Epoch;
 use trueup_sinks::InputRange;
 use trueup_sources::{Polled, RawBatch, SourceError, Transport};
 
+use super::checkpoints::{Cadence, Checkpoints};
 use super::readers::{Reader, Readers, UNAVAILABLE_MAX, patiently};
 use super::replay::{Expected, Past, beginning};
 use super::stager::{RangeRead, Staged};
@@ -40,6 +41,8 @@ pub(crate) struct Intake {
     pub(crate) commit_interval: Duration,
     pub(crate) commit_max_records: u64,
     pub(crate) until_caught_up: bool,
+    pub(crate) cadence: Cadence,
+    pub(crate) checkpoints: Arc<Checkpoints>,
     /// The last epoch that was closed.
     pub(crate) last: Epoch,
     /// Which partition is asked first.
@@ -108,8 +111,17 @@ impl Intake {
     /// Reads the committed ranges again, each in the epoch it was in. Returns whether it came to
     /// the end, rather than being stopped on the way.
     fn replay(&mut self, readers: &mut Readers, past: &Past) -> Result<bool, Stopped> {
+        if let Some(base) = past.base() {
+            for reader in &mut readers.readers {
+                let range = base.inputs.iter().find(|input| input.partition_id() == reader.id);
+                let Some(range) = range else { continue };
+                let fingerprint = range.fingerprint.as_deref();
+                let resume = || reader.partition.resume(&range.to, fingerprint);
+                self.or_fail(patiently(resume, || self.gives_up()))?;
+            }
+        }
         for commit in past.commits() {
-            if !self.shared.wait_for_room(commit.epoch) {
+            if !self.shared.wait_for_room(commit.epoch, &self.checkpoints) {
                 return Err(Stopped);
             }
             let wanted: BTreeMap<_, _> =
@@ -127,6 +139,7 @@ impl Intake {
                 epoch: commit.epoch,
                 epoch_time_micros: commit.epoch_time_micros,
                 replay: true,
+                checkpoint: self.cadence.take(commit.epoch, false),
             };
             self.close(readers, closed, Some(Expected::of(commit)))?;
             self.last = commit.epoch;
@@ -212,7 +225,7 @@ impl Intake {
 
     /// Reads one epoch and closes it if it has records. Returns whether another one is to come.
     fn live_epoch(&mut self, readers: &mut Readers, epoch: Epoch) -> Result<bool, Stopped> {
-        if !self.shared.wait_for_room(epoch) {
+        if !self.shared.wait_for_room(epoch, &self.checkpoints) {
             return Err(Stopped);
         }
         readers.readers.iter_mut().for_each(Reader::begin_epoch);
@@ -246,7 +259,15 @@ impl Intake {
             }
         };
         if got.records > 0 {
-            let closed = Closed { epoch, epoch_time_micros: now_micros(), replay: false };
+            if !more {
+                self.cadence.wait(&self.shared);
+            }
+            let closed = Closed {
+                epoch,
+                epoch_time_micros: now_micros(),
+                replay: false,
+                checkpoint: self.cadence.take(epoch, !more),
+            };
             self.close(readers, closed, None)?;
             self.last = epoch;
         }

@@ -6,5 +6,6 @@
 mod cases;
 mod harness;
 mod properties;
+mod restarts;
 mod sizes;
 mod twin;

@@ -1,0 +1,246 @@
+//! The state of all workers of a process on disk, as of one commit: an LSM tree of `fjall`.
+//!
+//! Everything enters by sorted bulk ingestion, one a checkpoint, which becomes visible as a whole
+//! and carries its [`Mark`]. There is no journal to replay: what came after the checkpoint is
+//! derived again from the log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
+use thiserror::Error;
+use trueup_ledger::Epoch;
+use trueup_ledger::codec::{CodecError, Reader, put_text, put_varint};
+
+use super::worker::Sealed;
+use super::{KeyBytes, Space};
+
+/// The key of the mark: before those of every space.
+const MARK: [u8; 1] = [0];
+
+/// The file that says that a part of the state could not be read.
+const DAMAGED: &str = "damaged";
+
+/// The version of keys and values. Another one is not read, but derived anew.
+const FORMAT: u64 = 1;
+
+/// Values of at least this many bytes are kept out of the tree, so that merging it moves only keys:
+/// nearly all transactions are written once and never again.
+const SEPARATE_BYTES: u32 = 128;
+
+/// The commit that a state belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The epoch up to which everything is in it.
+    pub epoch: Epoch,
+    /// The hash of that epoch's commit: a state of another history has another.
+    pub commit_hash: String,
+    /// What the meaning of events depends on, as the host writes it.
+    pub configuration: String,
+}
+
+/// What one checkpoint wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ingested {
+    /// Changed keys.
+    pub changes: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+}
+
+/// Why state on disk cannot be used, by what to do.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// Another process uses it: of two on one state, one has to stop.
+    #[error("{}: another trueup runs on this state", path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It is damaged, or of another version: remove it, it is derived again from the log.
+    #[error("{}: the state cannot be read: {detail}", path.display())]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The disk does not do what it is asked: tell the operator.
+    #[error("{}: the state cannot be written", path.display())]
+    Failed {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The state on disk. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Disk {
+    path: PathBuf,
+    // The database must outlive the keyspace's background work.
+    _database: Database,
+    keyspace: Keyspace,
+}
+
+impl Disk {
+    /// Opens or creates the state in a directory of its own, with about `cache_bytes` of memory for
+    /// what is read.
+    ///
+    /// # Errors
+    /// As each variant of [`StateError`] says.
+    pub fn open(path: &Path, cache_bytes: u64) -> Result<Disk, StateError> {
+        if let Ok(detail) = std::fs::read_to_string(path.join(DAMAGED)) {
+            return Err(StateError::Damaged { path: path.to_owned(), detail });
+        }
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .data_block_size_policy(BlockSizePolicy::all(4096))
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                .with_kv_separation(Some(
+                    KvSeparationOptions::default()
+                        .separation_threshold(SEPARATE_BYTES)
+                        .compression(CompressionType::Lz4),
+                ))
+        };
+        let open = || {
+            let database =
+                Database::builder(path).cache_size(cache_bytes).worker_threads(1).open()?;
+            let keyspace = database.keyspace("state", options)?;
+            Ok((database, keyspace))
+        };
+        let (database, keyspace) = open().map_err(|error| error_of(path, error))?;
+        Ok(Disk { path: path.to_owned(), _database: database, keyspace })
+    }
+
+    /// Returns the commit that the state belongs to; `None` where it is empty.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`], also where another version wrote it.
+    pub fn mark(&self) -> Result<Option<Mark>, StateError> {
+        let found = self.keyspace.get(MARK).map_err(|error| error_of(&self.path, error))?;
+        let damaged = |detail: &str| StateError::Damaged {
+            path: self.path.clone(),
+            detail: detail.to_owned(),
+        };
+        match found {
+            Some(bytes) => {
+                let mark = decode_mark(&bytes).map_err(|_| damaged("its mark is unreadable"))?;
+                mark.ok_or_else(|| damaged("another version of trueup wrote it")).map(Some)
+            }
+            None if self.keyspace.is_empty().map_err(|error| error_of(&self.path, error))? => {
+                Ok(None)
+            }
+            None => Err(damaged("it has no mark")),
+        }
+    }
+
+    /// Takes in the parts of all workers of one checkpoint, as a whole, durably.
+    ///
+    /// # Errors
+    /// [`StateError::Failed`]; the state is then as it was.
+    pub fn ingest(&self, parts: &[Sealed], mark: &Mark) -> Result<Ingested, StateError> {
+        let changes = Sealed::sorted(parts);
+        let mut ingested = Ingested::default();
+        let mut value = Vec::new();
+        encode_mark(mark, &mut value);
+        let mut write = || {
+            let mut ingestion = self.keyspace.start_ingestion()?;
+            ingestion.write(&MARK[..], &value[..])?;
+            for (key, change) in &changes {
+                let key = key.as_bytes();
+                match change {
+                    Some(change) => {
+                        value.clear();
+                        change.encode(&mut value);
+                        ingestion.write(key, &value[..])?;
+                        ingested.bytes += value.len() as u64;
+                    }
+                    None => ingestion.write_tombstone(key)?,
+                }
+                ingested.changes += 1;
+                ingested.bytes += key.len() as u64;
+            }
+            ingestion.finish()
+        };
+        write().map_err(|error| error_of(&self.path, error))?;
+        Ok(ingested)
+    }
+
+    /// Returns how many bytes the state takes on disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.keyspace.disk_space()
+    }
+
+    /// Reads a value.
+    ///
+    /// # Panics
+    /// Where the disk cannot be read: to answer "nothing" would falsify the books.
+    pub(super) fn get(&self, key: &KeyBytes) -> Option<fjall::UserValue> {
+        match self.keyspace.get(key.as_bytes()) {
+            Ok(found) => found,
+            Err(error) => self.unreadable(error),
+        }
+    }
+
+    /// Calls `each` with the key, without its space, and the value of everything in a space whose
+    /// shard is wanted.
+    ///
+    /// # Panics
+    /// As [`Disk::get`].
+    pub(super) fn scan(
+        &self,
+        space: Space,
+        wanted: impl Fn(u8) -> bool,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) {
+        for shard in (0..=u8::MAX).filter(|shard| wanted(*shard)) {
+            for pair in self.keyspace.prefix([space as u8, shard]) {
+                match pair.into_inner() {
+                    Ok((key, value)) => each(&key[1..], &value),
+                    Err(error) => self.unreadable(error),
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::panic, reason = "operators return no errors; the host catches it and ends")]
+    fn unreadable(&self, error: fjall::Error) -> ! {
+        let error = error_of(&self.path, error);
+        // The next start shall not try again, but derive the state anew.
+        match std::fs::write(self.path.join(DAMAGED), error.to_string()) {
+            Ok(()) => panic!("{error}; the next start derives it anew from the log"),
+            Err(_) => panic!("{error}; remove that directory and start again"),
+        }
+    }
+}
+
+fn error_of(path: &Path, error: fjall::Error) -> StateError {
+    let path = path.to_owned();
+    match error {
+        fjall::Error::Locked => StateError::Busy { path },
+        fjall::Error::Io(source) => StateError::Failed { path, source },
+        other => StateError::Damaged { path, detail: other.to_string() },
+    }
+}
+
+fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {
+    put_varint(out, u128::from(FORMAT));
+    put_varint(out, u128::from(mark.epoch.0));
+    put_text(out, &mark.commit_hash);
+    put_text(out, &mark.configuration);
+}
+
+fn decode_mark(bytes: &[u8]) -> Result<Option<Mark>, CodecError> {
+    let mut reader = Reader::new(bytes);
+    if reader.varint_u64()? != FORMAT {
+        return Ok(None);
+    }
+    let epoch = Epoch(reader.varint_u64()?);
+    let commit_hash = reader.text()?.to_owned();
+    Ok(Some(Mark { epoch, commit_hash, configuration: reader.text()?.to_owned() }))
+}
