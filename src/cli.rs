@@ -185,7 +185,7 @@ pub struct RunArgs {
     /// About how much memory state may take, as 512MiB or 4GiB [default: 2GiB]
     #[arg(long, value_name = "SIZE", conflicts_with = "config", value_parser = value::memory_limit)]
     pub memory_limit: Option<u64>,
-    /// How long after one checkpoint the next is taken, 10ms to 1h [default: 60s]
+    /// How long after one checkpoint the next is taken, 10ms to 1h [default: 15s]
     #[arg(long, value_name = "TIME", conflicts_with = "config",
           value_parser = value::commit_interval)]
     pub checkpoint_interval: Option<Duration>,

@@ -37,7 +37,7 @@ pub const MEMORY_LIMIT_DEFAULT: u64 = 2 << 30;
 /// The least memory that state can work with: 64 MiB.
 pub const MEMORY_LIMIT_MIN: u64 = 64 << 20;
 /// How long after one checkpoint the next is taken, where nothing is said.
-pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(15);
 /// The largest number of worker threads.
 pub const WORKERS_MAX: usize = 1024;
 /// The name of the source that `--input` makes.

@@ -20,6 +20,7 @@ mod committer;
 mod intake;
 mod readers;
 mod replay;
+mod restore;
 mod stager;
 mod worker;
 
@@ -248,8 +249,8 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     log.check_compatible(options.scale, &options.configuration_hash)?;
     let (disk, since) = match &options.state {
         Some(state) => {
-            let (disk, since) = checkpoints::open(state, &log, &options.configuration_hash)?;
-            (Some(disk), since)
+            let (disk, history) = restore::open(state, &log, &options.configuration_hash)?;
+            (Some((disk, history)), history.base)
         }
         None => (None, Epoch(0)),
     };
@@ -272,7 +273,7 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         partitions: partitions.clone(),
         formats,
         shared: Arc::clone(&shared),
-        disk: disk.clone(),
+        disk: disk.as_ref().map(|(disk, _)| disk.clone()),
         since,
         checkpoints: Arc::clone(&checkpoints),
     };
@@ -310,13 +311,14 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
             RunError::Failed(text)
         })?;
     drop(stagers);
-    let checkpointer = disk.map(|disk| checkpoints::Checkpointer {
+    let checkpointer = disk.map(|(disk, history)| checkpoints::Checkpointer {
         disk,
         log: Arc::clone(&log),
         configuration_hash: options.configuration_hash.clone(),
         workers: options.workers,
         shared: Arc::clone(&shared),
         checkpoints,
+        history,
     });
     let checkpointer = checkpointer.map(|checkpointer| {
         std::thread::Builder::new()

@@ -24,9 +24,9 @@ pub mod kept;
 mod values;
 mod worker;
 
-pub use disk::{Disk, Ingested, Mark, StateError};
+pub use disk::{Disk, Ingested, Mark, Snapshot, StateError, Write};
 pub use kept::Kept;
-pub use worker::{Sealed, WorkerState};
+pub use worker::{Sealed, SealedChanges, WorkerState};
 
 use trueup_ledger::codec::{CodecError, Reader};
 

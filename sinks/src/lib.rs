@@ -18,6 +18,7 @@
 //!
 //! Absent: what rows mean, positions of sources beyond carrying them, and any thread.
 
+pub mod checkpoints;
 pub mod commit;
 pub mod conformance;
 pub mod deltas;
@@ -33,6 +34,7 @@ pub mod snapshot;
 pub mod store;
 pub mod totals;
 
+pub use checkpoints::{Copies, CopyWriter, Manifest, read_copy};
 pub use commit::{Appended, ChainBreak, CommitError, CommitLog, Incompatible, LogError};
 pub use deltas::write_deltas;
 pub use directory::DirectoryStore;

@@ -1,21 +1,23 @@
 //! Checkpoints: when one is due, and the thread that writes it beside the work.
 //!
 //! The intake asks for one as it closes an epoch; every worker seals its state at that epoch and
-//! sends its part here; once the epoch is committed, the parts go to disk together. State on disk is
-//! therefore never ahead of the commit log. One checkpoint is under way at a time, and the intake
-//! waits for it where the memory is used up.
+//! sends its part here; once the epoch is committed, the parts go to the store as a copy and to disk
+//! together. State on disk is therefore never ahead of the commit log. One checkpoint is under way
+//! at a time, and the intake waits for it where the memory is used up.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use trueup_dataflow::store::{Disk, Mark, Sealed, StateError};
+use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges};
 use trueup_ledger::Epoch;
-use trueup_sinks::{CommitLog, Store};
+use trueup_sinks::{CommitLog, Copies, CopyWriter, Manifest, Store};
 
 use super::{RunError, Shared, StateOptions};
+
+/// What may be built on a small copy before the next whole one, in bytes.
+const SINCE_BYTES_MIN: u64 = 64 << 20;
 
 /// How the threads of a run agree on checkpoints.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl Cadence {
     }
 }
 
-/// Writes checkpoints to disk.
+/// Writes checkpoints: a copy to the store, then to disk.
 pub(crate) struct Checkpointer {
     pub(crate) disk: Disk,
     pub(crate) log: Arc<CommitLog<Arc<dyn Store>>>,
@@ -108,12 +110,26 @@ pub(crate) struct Checkpointer {
     pub(crate) workers: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) history: History,
+}
+
+/// What copies there are of this state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct History {
+    /// The epoch that the state on disk is of.
+    pub(crate) base: Epoch,
+    /// Whether there is a copy of it to build on.
+    pub(crate) base_is_copied: bool,
+    /// The size of the last whole copy, and of what has been built on it since, in bytes.
+    pub(crate) whole_bytes: u64,
+    pub(crate) since_bytes: u64,
 }
 
 impl Checkpointer {
     /// Works until all workers are gone or the run has failed.
-    pub(crate) fn run(&self, sealed: &Receiver<Sealed>) {
-        let _guard = self.shared.guard("the checkpoint thread");
+    pub(crate) fn run(mut self, sealed: &Receiver<Sealed>) {
+        let shared = Arc::clone(&self.shared);
+        let _guard = shared.guard("the checkpoint thread");
         let mut parts: Vec<Sealed> = Vec::new();
         // What was written last is dropped here and not by the workers: that may take a while.
         let mut written = Vec::new();
@@ -134,7 +150,7 @@ impl Checkpointer {
         }
     }
 
-    fn write(&self, parts: &[Sealed]) -> Result<(), RunError> {
+    fn write(&mut self, parts: &[Sealed]) -> Result<(), RunError> {
         let epoch = parts[0].epoch();
         assert!(parts.iter().all(|part| part.epoch() == epoch), "one checkpoint at a time");
         self.shared.wait_while(|committed| committed < epoch);
@@ -144,7 +160,24 @@ impl Checkpointer {
         let begun = Instant::now();
         let (_, commit_hash) = self.log.read_with_hash(epoch)?;
         let configuration = self.configuration_hash.clone();
-        let ingested = self.disk.ingest(parts, &Mark { epoch, commit_hash, configuration })?;
+        let mark = Mark { epoch, commit_hash, configuration };
+        let changes = SealedChanges::of(parts);
+        // The copy comes first: the next one builds on what is on disk, so that must be copied.
+        let whole = self.history.base == Epoch(0);
+        if whole || self.history.base_is_copied {
+            let base = (!whole).then_some(self.history.base);
+            let mut copy = CopyWriter::new(&**self.log.store(), epoch);
+            changes.for_each(|key, value| copy.push(key, value))?;
+            let bytes = self.copied(copy, base, &mark)?.bytes();
+            if whole {
+                self.history.whole_bytes = bytes;
+            } else {
+                self.history.since_bytes += bytes;
+            }
+            self.history.base_is_copied = true;
+        }
+        let ingested = self.disk.ingest(&mark, |write| changes.for_each::<RunError>(write))?;
+        self.history.base = epoch;
         tracing::debug!(
             %epoch,
             changes = ingested.changes,
@@ -154,71 +187,40 @@ impl Checkpointer {
         );
         self.checkpoints.done.store(epoch.0, Ordering::Release);
         self.shared.notify();
+        if !self.history.base_is_copied || self.history.since_bytes > self.history.most_since() {
+            self.copy_whole(&mark)?;
+        }
         Ok(())
     }
-}
 
-/// Opens the state on disk and returns the epoch up to which it holds everything. A state that
-/// cannot be used is removed, and derived again from the log.
-pub(crate) fn open(
-    options: &StateOptions,
-    log: &CommitLog<Arc<dyn Store>>,
-    configuration_hash: &str,
-) -> Result<(Disk, Epoch), RunError> {
-    let path = &options.directory;
-    let usable = || {
-        let disk = Disk::open(path, options.memory_limit / 4)?;
-        let mark = disk.mark()?;
-        Ok::<_, StateError>((disk, mark))
-    };
-    let why = match usable() {
-        Ok((disk, None)) => return Ok((disk, Epoch(0))),
-        Ok((disk, Some(mark))) => match unfit(&mark, log, configuration_hash)? {
-            None => return Ok((disk, mark.epoch)),
-            Some(why) => why,
-        },
-        Err(error @ StateError::Damaged { .. }) => error.to_string(),
-        Err(error) => return Err(error.into()),
-    };
-    tracing::warn!(
-        directory = %path.display(),
-        why,
-        "the state on disk cannot be used; it is removed and derived again from the log"
-    );
-    remove(path)?;
-    let disk = Disk::open(path, options.memory_limit / 4)?;
-    Ok((disk, Epoch(0)))
-}
-
-/// Says why a state does not belong to a log.
-fn unfit(
-    mark: &Mark,
-    log: &CommitLog<Arc<dyn Store>>,
-    configuration_hash: &str,
-) -> Result<Option<String>, RunError> {
-    if mark.configuration != configuration_hash {
-        return Ok(Some("it is of another configuration".to_owned()));
+    /// Copies the whole state, so that a restore need not read its whole history, and deletes what
+    /// that makes superfluous. The work goes on meanwhile, until the memory is used up.
+    fn copy_whole(&mut self, mark: &Mark) -> Result<(), RunError> {
+        let snapshot = self.disk.snapshot();
+        let mut copy = CopyWriter::new(&**self.log.store(), mark.epoch);
+        snapshot.for_each(|key, value| Ok::<_, RunError>(copy.push(key, Some(value))?))?;
+        let bytes = self.copied(copy, None, mark)?.bytes();
+        self.history.whole_bytes = bytes;
+        self.history.since_bytes = 0;
+        self.history.base_is_copied = true;
+        tracing::debug!(epoch = %mark.epoch, bytes, "the whole state is copied");
+        Ok(Copies::tidy(&**self.log.store())?)
     }
-    if log.head()?.is_none_or(|(head, _)| head < mark.epoch) {
-        return Ok(Some(format!("it is of epoch {}, which is not committed", mark.epoch)));
+
+    fn copied(
+        &self,
+        copy: CopyWriter<'_>,
+        base: Option<Epoch>,
+        mark: &Mark,
+    ) -> Result<Manifest, RunError> {
+        Ok(copy.finish(base, mark.commit_hash.clone(), mark.configuration.clone())?)
     }
-    let (_, hash) = log.read_with_hash(mark.epoch)?;
-    let other = hash != mark.commit_hash;
-    Ok(other.then(|| format!("it is of another commit {} than the store has", mark.epoch)))
 }
 
-fn remove(path: &Path) -> Result<(), RunError> {
-    std::fs::remove_dir_all(path).map_err(|error| {
-        RunError::Failed(format!("the state {} cannot be removed: {error}", path.display()))
-    })
-}
-
-impl From<StateError> for RunError {
-    fn from(error: StateError) -> RunError {
-        let text = super::chain(&error);
-        match error {
-            StateError::Busy { .. } => RunError::Fenced(text),
-            _ => RunError::Failed(text),
-        }
+impl History {
+    /// How much may be built on a whole copy before the next: as much as it has itself, so that all
+    /// copies together cost about twice what changes.
+    fn most_since(&self) -> u64 {
+        self.whole_bytes.max(SINCE_BYTES_MIN)
     }
 }

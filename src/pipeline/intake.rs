@@ -248,10 +248,10 @@ impl Intake {
                 || got.bytes >= EPOCH_BYTES_MAX
                 || age.is_some_and(|age| age >= self.commit_interval)
             {
-                break true;
+                break !self.has_all(readers);
             }
             if got.records == before {
-                if self.until_caught_up && readers.readers.iter().all(Reader::caught_up) {
+                if self.has_all(readers) {
                     break false;
                 }
                 let left = age.map_or(IDLE, |age| self.commit_interval.saturating_sub(age));
@@ -272,6 +272,11 @@ impl Intake {
             self.last = epoch;
         }
         Ok(more)
+    }
+
+    /// Whether a run that ends when caught up has nothing more to read.
+    fn has_all(&self, readers: &Readers) -> bool {
+        self.until_caught_up && readers.readers.iter().all(Reader::caught_up)
     }
 
     /// Lets every live partition have a turn, then every backfill, unless the live ones are busy.

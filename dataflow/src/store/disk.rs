@@ -7,13 +7,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fjall::Readable;
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
 use thiserror::Error;
 use trueup_ledger::Epoch;
 use trueup_ledger::codec::{CodecError, Reader, put_text, put_varint};
 
-use super::worker::Sealed;
 use super::{KeyBytes, Space};
 
 /// The key of the mark: before those of every space.
@@ -81,8 +81,7 @@ pub enum StateError {
 #[derive(Clone)]
 pub struct Disk {
     path: PathBuf,
-    // The database must outlive the keyspace's background work.
-    _database: Database,
+    database: Database,
     keyspace: Keyspace,
 }
 
@@ -113,7 +112,7 @@ impl Disk {
             Ok((database, keyspace))
         };
         let (database, keyspace) = open().map_err(|error| error_of(path, error))?;
-        Ok(Disk { path: path.to_owned(), _database: database, keyspace })
+        Ok(Disk { path: path.to_owned(), database, keyspace })
     }
 
     /// Returns the commit that the state belongs to; `None` where it is empty.
@@ -138,36 +137,38 @@ impl Disk {
         }
     }
 
-    /// Takes in the parts of all workers of one checkpoint, as a whole, durably.
+    /// Takes in a checkpoint, which becomes visible and durable as a whole. `fill` calls what it is
+    /// given with every key in order, each once, and its value, or without one to remove it.
     ///
     /// # Errors
-    /// [`StateError::Failed`]; the state is then as it was.
-    pub fn ingest(&self, parts: &[Sealed], mark: &Mark) -> Result<Ingested, StateError> {
-        let changes = Sealed::sorted(parts);
-        let mut ingested = Ingested::default();
+    /// [`StateError::Failed`], and what `fill` returns; the state is then as it was.
+    pub fn ingest<E: From<StateError>>(
+        &self,
+        mark: &Mark,
+        fill: impl FnOnce(Write<'_, E>) -> Result<(), E>,
+    ) -> Result<Ingested, E> {
+        let failed = |error| E::from(error_of(&self.path, error));
+        let mut ingestion = self.keyspace.start_ingestion().map_err(failed)?;
         let mut value = Vec::new();
         encode_mark(mark, &mut value);
-        let mut write = || {
-            let mut ingestion = self.keyspace.start_ingestion()?;
-            ingestion.write(&MARK[..], &value[..])?;
-            for (key, change) in &changes {
-                let key = key.as_bytes();
-                match change {
-                    Some(change) => {
-                        value.clear();
-                        change.encode(&mut value);
-                        ingestion.write(key, &value[..])?;
-                        ingested.bytes += value.len() as u64;
-                    }
-                    None => ingestion.write_tombstone(key)?,
-                }
-                ingested.changes += 1;
-                ingested.bytes += key.len() as u64;
+        ingestion.write(&MARK[..], &value[..]).map_err(failed)?;
+        let mut ingested = Ingested::default();
+        fill(&mut |key, value| {
+            ingested.changes += 1;
+            ingested.bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+            match value {
+                Some(value) => ingestion.write(key, value).map_err(failed),
+                None => ingestion.write_tombstone(key).map_err(failed),
             }
-            ingestion.finish()
-        };
-        write().map_err(|error| error_of(&self.path, error))?;
+        })?;
+        ingestion.finish().map_err(failed)?;
         Ok(ingested)
+    }
+
+    /// Returns the state as it is now, whatever is ingested meanwhile.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { disk: self.clone(), inner: self.database.snapshot() }
     }
 
     /// Returns how many bytes the state takes on disk.
@@ -216,6 +217,35 @@ impl Disk {
             Ok(()) => panic!("{error}; the next start derives it anew from the log"),
             Err(_) => panic!("{error}; remove that directory and start again"),
         }
+    }
+}
+
+/// Adds a key with its value, or removes it.
+pub type Write<'w, E> = &'w mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), E>;
+
+/// The whole state at one moment.
+pub struct Snapshot {
+    disk: Disk,
+    inner: fjall::Snapshot,
+}
+
+impl Snapshot {
+    /// Calls `each` with every key and value, in order, without the mark.
+    ///
+    /// # Errors
+    /// [`StateError`] where the disk cannot be read; what `each` returns.
+    pub fn for_each<E: From<StateError>>(
+        &self,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for pair in self.inner.iter(&self.disk.keyspace) {
+            let pair = pair.into_inner().map_err(|error| error_of(&self.disk.path, error));
+            let (key, value) = pair?;
+            if *key != MARK {
+                each(&key, &value)?;
+            }
+        }
+        Ok(())
     }
 }
 

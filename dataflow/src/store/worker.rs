@@ -110,14 +110,39 @@ impl Sealed {
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
+}
 
-    /// Returns all changes of several workers, in the order of their keys.
-    pub(super) fn sorted(all: &[Sealed]) -> Vec<(KeyBytes, Option<&dyn Encode>)> {
+/// The changes of a checkpoint, of all workers, in the order of their keys.
+pub struct SealedChanges<'a>(Vec<(KeyBytes, Option<&'a dyn Encode>)>);
+
+impl<'a> SealedChanges<'a> {
+    /// Puts the parts of all workers in order.
+    #[must_use]
+    pub fn of(parts: &'a [Sealed]) -> SealedChanges<'a> {
         let mut changes = Vec::new();
-        for part in all.iter().flat_map(|sealed| &sealed.parts) {
+        for part in parts.iter().flat_map(|sealed| &sealed.parts) {
             part.changes(&mut changes);
         }
         changes.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-        changes
+        SealedChanges(changes)
+    }
+
+    /// Calls `each` with every key and its value, or without one where it was removed.
+    ///
+    /// # Errors
+    /// What `each` returns, which also ends it.
+    pub fn for_each<E>(
+        &self,
+        mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut value = Vec::new();
+        for (key, change) in &self.0 {
+            value.clear();
+            if let Some(change) = change {
+                change.encode(&mut value);
+            }
+            each(key.as_bytes(), change.map(|_| value.as_slice()))?;
+        }
+        Ok(())
     }
 }

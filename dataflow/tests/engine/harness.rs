@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use timely::dataflow::Stream;
 use trueup_dataflow::record::EventRecord;
-use trueup_dataflow::store::{Disk, Mark, Sealed, WorkerState};
+use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, StateError, WorkerState};
 use trueup_dataflow::transactions::{Changes, Stateful, Transactions};
 use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Origin};
 use trueup_ledger::reference::Reference;
@@ -190,7 +190,8 @@ fn checkpoint(state: &WorkerState, epoch: Epoch, life: &Life, shared: &Shared) {
         return;
     }
     let mark = Mark { epoch, commit_hash: "hash".to_owned(), configuration: "test".to_owned() };
-    life.disk.as_ref().unwrap().ingest(&sealed, &mark).unwrap();
+    let disk = life.disk.as_ref().unwrap();
+    disk.ingest::<StateError>(&mark, |write| SealedChanges::of(&sealed).for_each(write)).unwrap();
     sealed.clear();
     shared.on_disk.store(epoch.0, Ordering::SeqCst);
 }
