@@ -6,10 +6,14 @@
 //! - All mistakes of a file are reported at once, each with its key, line, value and remedy. Keys
 //!   that are not known are mistakes, so a misspelt one never silently means a default.
 //! - Nothing is read from the environment; a relative path in a file is relative to that file.
+//!   The exception is a store in object storage: its credentials are never in a file of trueup's but
+//!   in the standard `AWS_…` variables or given by the machine, and the endpoint and the region are
+//!   taken from there as well where the file is silent. They are read when the store is opened.
 //!
 //! What the rows of the views depend on is hashed into every commit, so that a store is never
 //! continued with another meaning: see [`Config::hash`].
 
+mod bucket;
 mod error;
 mod file;
 mod kafka;

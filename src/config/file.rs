@@ -14,11 +14,19 @@ use trueup_ledger::Scale;
 use super::error::{ConfigError, Invalid};
 use super::{
     COMMIT_INTERVAL_DEFAULT, COMMIT_MAX_RECORDS_DEFAULT, COMMIT_MAX_RECORDS_MAX, Config,
-    FormatConfig, SourceConfig, TransportConfig, WORKERS_MAX, kafka, value, workers_default,
+    FormatConfig, SourceConfig, TransportConfig, WORKERS_MAX, bucket, kafka, value,
+    workers_default,
 };
 
-const ROOT_KEYS: &[&str] =
-    &["store", "amount_scale", "workers", "commit_interval", "commit_max_records", "source"];
+const ROOT_KEYS: &[&str] = &[
+    "store",
+    "store_options",
+    "amount_scale",
+    "workers",
+    "commit_interval",
+    "commit_max_records",
+    "source",
+];
 const LOCAL_LOG_KEYS: &[&str] = &["name", "type", "path", "format", "backfill"];
 const KAFKA_KEYS: &[&str] =
     &["name", "type", "brokers", "topic", "start", "properties", "format", "backfill"];
@@ -65,6 +73,7 @@ impl Reading<'_> {
         let base = self.base;
         let store = self.required(&root, "store", "a directory, as in store = \"books\"");
         let store = store.and_then(|at| self.parsed(&root, at, |text| value::store(text, base)));
+        let store = bucket::with_options(self, &root, store);
         let scale_max = u64::from(Scale::MAX);
         let scale = self.integer(&root, "amount_scale", 0..=scale_max);
         let workers = self.integer(&root, "workers", 1..=WORKERS_MAX as u64);
@@ -258,7 +267,7 @@ impl Reading<'_> {
         None
     }
 
-    fn boolean(&mut self, section: &Section<'_, '_>, key: &str) -> Option<bool> {
+    pub(super) fn boolean(&mut self, section: &Section<'_, '_>, key: &str) -> Option<bool> {
         let found = section.table.get(key)?;
         let boolean = found.get_ref().as_bool();
         if boolean.is_none() {
