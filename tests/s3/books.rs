@@ -180,6 +180,7 @@ fn of_two_that_race_one_history_is_left() {
         let cut = ["--commit-max-records", "60", "--workers", "1"];
         let mut racers = [books.start(&cut, "one"), books.start(&cut, "two")];
         let codes = racers.each_mut().map(|racer| racer.wait(PATIENCE).unwrap().code());
+        println!("seed {seed}: {codes:?}");
         for (code, racer) in codes.iter().zip(&racers) {
             assert!(matches!(code, Some(0 | 3)), "{code:?}\n{}", racer.tail(20));
             if *code == Some(3) {
