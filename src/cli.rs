@@ -154,8 +154,13 @@ pub struct RunArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where to commit: a directory or a file:// URL, in place of a file
-    #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
+    /// Where to commit: a directory, a file:// or an s3:// URL, in place of a file
+    #[arg(
+        long,
+        value_name = "DIR|URL",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
     pub store: Option<String>,
     /// What to read: a local log or a .jsonl file, in place of a file
     #[arg(
@@ -238,8 +243,8 @@ pub struct QueryArgs {
     #[arg(value_parser = PossibleValuesParser::new(View::ALL.map(View::name))
           .try_map(|name| View::by_name(&name).ok_or("no such view")))]
     pub view: View,
-    /// The store: a directory or a file:// URL
-    #[arg(long, value_name = "DIR")]
+    /// The store: a directory, a file:// or an s3:// URL
+    #[arg(long, value_name = "DIR|URL")]
     pub store: String,
     /// Only the rows of this tenant
     #[arg(long, value_name = "T")]
@@ -261,8 +266,8 @@ pub struct QueryArgs {
 /// `trueup digest`
 #[derive(Debug, Args)]
 pub struct DigestArgs {
-    /// The store: a directory or a file:// URL
-    #[arg(long, value_name = "DIR")]
+    /// The store: a directory, a file:// or an s3:// URL
+    #[arg(long, value_name = "DIR|URL")]
     pub store: String,
     /// The epoch to look at [default: the last commit]
     #[arg(long, value_name = "E", value_parser = epoch)]
@@ -278,8 +283,8 @@ pub struct VerifyArgs {
     /// The configuration file whose store and sources to verify
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The store: a directory or a file:// URL
-    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    /// The store: a directory, a file:// or an s3:// URL
+    #[arg(long, value_name = "DIR|URL", required_unless_present = "config")]
     pub store: Option<String>,
     /// The log that the store was made from
     #[arg(
@@ -297,8 +302,8 @@ pub struct VerifyArgs {
 /// `trueup explain`
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The store: a directory or a file:// URL
-    #[arg(long, value_name = "DIR")]
+    /// The store: a directory, a file:// or an s3:// URL
+    #[arg(long, value_name = "DIR|URL")]
     pub store: String,
     /// The tenant
     #[arg(long, value_name = "T")]

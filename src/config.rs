@@ -6,10 +6,14 @@
 //! - All mistakes of a file are reported at once, each with its key, line, value and remedy. Keys
 //!   that are not known are mistakes, so a misspelt one never silently means a default.
 //! - Nothing is read from the environment; a relative path in a file is relative to that file.
+//!   The exception is a store in object storage: its credentials are never in a file of trueup's but
+//!   in the standard `AWS_…` variables or given by the machine, and the endpoint and the region are
+//!   taken from there as well where the file is silent. They are read when the store is opened.
 //!
 //! What the rows of the views depend on is hashed into every commit, so that a store is never
 //! continued with another meaning: see [`Config::hash`].
 
+mod bucket;
 mod error;
 mod file;
 mod kafka;
@@ -74,11 +78,17 @@ pub struct StateConfig {
 }
 
 impl StateConfig {
-    /// Returns what holds where nothing is said, for a store.
+    /// Returns what holds where nothing is said, for a store; `base` is where relative paths begin.
     #[must_use]
-    pub fn beside(store: &StoreLocation) -> StateConfig {
+    pub fn beside(store: &StoreLocation, base: &Path) -> StateConfig {
+        let directory = match store {
+            StoreLocation::Directory(path) => path.join("state"),
+            StoreLocation::Bucket(bucket) => {
+                base.join("trueup-state").join(&bucket.bucket).join(&bucket.prefix)
+            }
+        };
         StateConfig {
-            directory: store.path().join("state"),
+            directory,
             memory_limit: MEMORY_LIMIT_DEFAULT,
             checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
         }
@@ -203,7 +213,7 @@ impl Config {
                 remedy: invalid.remedy,
             }],
         })?;
-        let mut state = StateConfig::beside(&store);
+        let mut state = StateConfig::beside(&store, Path::new(""));
         state.directory = flags.state.unwrap_or(state.directory);
         state.memory_limit = flags.memory_limit.unwrap_or(state.memory_limit);
         state.checkpoint_interval = flags.checkpoint_interval.unwrap_or(state.checkpoint_interval);

@@ -16,7 +16,8 @@
 //! - An unknown outcome (a lost reply, a time-out) is resolved by reading, never by assuming.
 //! - Equal tables make equal bytes: nothing in a file depends on clocks or on chance.
 //!
-//! Absent: what rows mean, positions of sources beyond carrying them, and any thread.
+//! Absent: what rows mean, positions of sources beyond carrying them, and any thread but the one
+//! that looks after the connections to object storage.
 
 pub mod checkpoints;
 pub mod commit;
@@ -26,6 +27,7 @@ pub mod directory;
 pub mod error;
 pub mod fault;
 pub mod memory;
+pub mod object;
 pub mod quarantine;
 pub mod reader;
 pub mod record;
@@ -41,6 +43,9 @@ pub use directory::DirectoryStore;
 pub use error::SinkError;
 pub use fault::{Fault, FaultPlan, FaultyStore};
 pub use memory::MemoryStore;
+#[cfg(feature = "s3")]
+pub use object::BucketStore;
+pub use object::{BucketConfig, Credentials};
 pub use quarantine::{QuarantineRecord, write_quarantine};
 pub use reader::{digest_at, read_delta_file, rows_at, scan_delta_file, snapshot_at};
 pub use record::{CommitRecord, FileEntry, GENESIS, InputRange};

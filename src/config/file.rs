@@ -14,12 +14,13 @@ use trueup_ledger::Scale;
 use super::error::{ConfigError, Invalid};
 use super::{
     COMMIT_INTERVAL_DEFAULT, COMMIT_MAX_RECORDS_DEFAULT, COMMIT_MAX_RECORDS_MAX, Config,
-    FormatConfig, SourceConfig, StateConfig, TransportConfig, WORKERS_MAX, kafka, value,
+    FormatConfig, SourceConfig, StateConfig, TransportConfig, WORKERS_MAX, bucket, kafka, value,
     workers_default,
 };
 
 const ROOT_KEYS: &[&str] = &[
     "store",
+    "store_options",
     "amount_scale",
     "workers",
     "commit_interval",
@@ -74,6 +75,7 @@ impl Reading<'_> {
         let base = self.base;
         let store = self.required(&root, "store", "a directory, as in store = \"books\"");
         let store = store.and_then(|at| self.parsed(&root, at, |text| value::store(text, base)));
+        let store = bucket::with_options(self, &root, store);
         let scale_max = u64::from(Scale::MAX);
         let scale = self.integer(&root, "amount_scale", 0..=scale_max);
         let workers = self.integer(&root, "workers", 1..=WORKERS_MAX as u64);
@@ -81,7 +83,7 @@ impl Reading<'_> {
             .optional(&root, "commit_interval")
             .and_then(|at| self.parsed(&root, at, value::commit_interval));
         let records = self.integer(&root, "commit_max_records", 1..=COMMIT_MAX_RECORDS_MAX);
-        let state = store.as_ref().map(|store| self.state(&root, StateConfig::beside(store)));
+        let state = store.as_ref().map(|store| self.state(&root, StateConfig::beside(store, base)));
         let sources = self.sources(&root);
         Some(Config {
             store: store?,
@@ -296,7 +298,7 @@ impl Reading<'_> {
         None
     }
 
-    fn boolean(&mut self, section: &Section<'_, '_>, key: &str) -> Option<bool> {
+    pub(super) fn boolean(&mut self, section: &Section<'_, '_>, key: &str) -> Option<bool> {
         let found = section.table.get(key)?;
         let boolean = found.get_ref().as_bool();
         if boolean.is_none() {
