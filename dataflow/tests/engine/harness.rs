@@ -1,6 +1,7 @@
 //! Runs an implementation on events cut into epochs, and compares every epoch with the reference.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use timely::dataflow::Stream;
 use trueup_dataflow::record::EventRecord;
 use trueup_dataflow::store::MemoryStore;
 use trueup_dataflow::transactions::{Changes, Stateful, Transactions};
-use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Origin};
+use trueup_dataflow::{Connection, Engine, EpochOutput, Host, Hosts, Links, Origin};
 use trueup_ledger::reference::Reference;
 use trueup_ledger::table::{Row, Rows};
 use trueup_ledger::{Epoch, Event, Scale, View};
@@ -79,13 +80,51 @@ pub(crate) fn changes(
     epochs: &[Vec<Event<'static>>],
     workers: usize,
 ) -> Vec<Vec<EpochOutput>> {
+    changes_of(implementation, epochs, workers, |work| {
+        vec![Hosts::start(workers, move |host| work(host)).unwrap()]
+    })
+}
+
+/// As [`changes`], on `processes` of one worker each that talk through sockets as those of a cluster
+/// do.
+pub(crate) fn changes_of_cluster(
+    epochs: &[Vec<Event<'static>>],
+    processes: usize,
+) -> Vec<Vec<EpochOutput>> {
+    let mut sockets: Vec<Vec<Option<Connection>>> =
+        (0..processes).map(|_| (0..processes).map(|_| None).collect()).collect();
+    for one in 0..processes {
+        for other in 0..one {
+            let (mine, theirs) = UnixStream::pair().unwrap();
+            sockets[one][other] = Some(Connection::Unix(mine));
+            sockets[other][one] = Some(Connection::Unix(theirs));
+        }
+    }
+    changes_of(Implementation::Engine, epochs, processes, |work| {
+        let start = |(process, connections)| {
+            let work = work.clone();
+            let links = Links { process, connections, lost: Arc::new(|_, _| ()) };
+            Hosts::start_cluster(1, links, move |host| work(host)).unwrap()
+        };
+        sockets.into_iter().enumerate().map(start).collect()
+    })
+}
+
+type Work = Arc<dyn Fn(&mut Host<'_>) + Send + Sync>;
+
+fn changes_of(
+    implementation: Implementation,
+    epochs: &[Vec<Event<'static>>],
+    workers: usize,
+    start: impl FnOnce(Work) -> Vec<Hosts>,
+) -> Vec<Vec<EpochOutput>> {
     let shared = Arc::new(Shared::default());
     let on_workers = Arc::clone(&shared);
     let owned: Arc<[Vec<Event<'static>>]> = epochs.into();
-    let hosts = Hosts::start(workers, move |host| {
+    let hosts = start(Arc::new(move |host: &mut Host<'_>| {
         work(host, implementation, &owned, workers, &on_workers);
-    });
-    hosts.unwrap().join();
+    }));
+    hosts.into_iter().for_each(Hosts::join);
     assert!(!shared.panicked.load(Ordering::SeqCst), "a worker of {implementation:?} panicked");
     let outputs = std::mem::take(&mut *shared.outputs.lock().unwrap());
     assert_eq!(outputs.len(), epochs.len(), "every epoch is handed over");
