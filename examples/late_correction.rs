@@ -36,6 +36,7 @@ pub fn main() -> anyhow::Result<()> {
         commit_max_records: 1,
         sources: vec![source],
         until_caught_up: true,
+        cluster: None,
         configuration_hash: String::new(),
         stop: Arc::default(),
     };

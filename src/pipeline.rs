@@ -7,7 +7,18 @@
 //!   partitions)   ◀────────────────── committed through epoch n ──────────────────────┘
 //! ```
 //!
-//! - The intake alone cuts epochs: it knows which range of which partition is in which.
+//! - The intake alone cuts its partitions: it knows which range of which is in which epoch. Where an
+//!   epoch ends is decided for all processes together, see [`cuts`].
+//! - Of several processes each has all of this but the committer. What the others stage goes to that
+//!   of process 0, the leader:
+//!
+//! ```text
+//!  leader:    intake ─▶ workers ─▶ stagers ─▶ committer ◀─┐
+//!               ▲ orders  ▲│ timely                       │ shares, cuts
+//!               ▼         │▼                              │
+//!  follower:  intake ─▶ workers ─▶ stagers ───────────────┘
+//! ```
+//!
 //! - Every queue is bounded and the intake opens an epoch only while fewer than
 //!   [`EPOCHS_IN_FLIGHT`] are uncommitted, so a slow sink slows the source and memory stays bounded.
 //! - A run begins by reading the committed ranges again, to have its state; what comes out is
@@ -15,7 +26,12 @@
 //! - Any thread that fails ends the run with a [`RunError`]; what was committed stays exact.
 
 mod committer;
+mod cuts;
+mod follower;
 mod intake;
+mod leader;
+mod messages;
+mod party;
 mod readers;
 mod replay;
 mod stager;
@@ -24,14 +40,24 @@ mod worker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread::Thread;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use trueup_ledger::{Counts, Epoch, Scale};
 use trueup_sinks::{CommitError, CommitLog, Incompatible, LogError, SinkError, Store};
 use trueup_sources::{Format, SourceError, Transport};
+
+use crate::cluster::Joined;
+use party::Party;
+
+/// How long a parked thread sleeps at most before it looks around, though nothing woke it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a process that ends waits for the others to have heard why.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// How many epochs may be read and not yet committed.
 pub const EPOCHS_IN_FLIGHT: u64 = 3;
@@ -64,6 +90,8 @@ pub struct Options {
     pub sources: Vec<Source>,
     /// Whether to end once everything is committed that was there at the start.
     pub until_caught_up: bool,
+    /// The other processes, where there are any.
+    pub cluster: Option<Joined>,
     /// The hash of the configuration that rows depend on.
     pub configuration_hash: String,
     /// Set from outside to end the run after the open epoch.
@@ -88,7 +116,7 @@ pub enum RunError {
 }
 
 /// What came of one epoch, told once it is committed or, before the first new one, compared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Progress {
     /// The epoch.
     pub epoch: Epoch,
@@ -101,7 +129,7 @@ pub struct Progress {
 }
 
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// The last commit of the store.
     pub last_epoch: Epoch,
@@ -207,19 +235,37 @@ impl Drop for PanicGuard<'_> {
 ///
 /// # Errors
 /// A [`RunError`]. Whatever it is, the store holds whole epochs, each once, and a later run goes on
-/// behind the last of them.
-pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, RunError> {
+/// behind the last of them. In a cluster all processes end, with errors of one kind; threads of this
+/// one may be left behind, so the program has to end.
+pub fn run(mut options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, RunError> {
     let started = Instant::now();
+    let mut party = Party::new(options.cluster.take())?;
+    let mut outcome = run_as(&mut party, options, observe);
+    if let Ok(summary) = &mut outcome {
+        summary.elapsed = started.elapsed();
+    }
+    party.finish(&outcome);
+    outcome
+}
+
+fn run_as(
+    party: &mut Party,
+    options: Options,
+    observe: impl FnMut(&Progress),
+) -> Result<Summary, RunError> {
     let log = CommitLog::open(Arc::clone(&options.store))?;
-    let past = replay::past(&log, options.scale, &options.configuration_hash)?;
-    let head = past.head();
-    let generation = past.generation() + 1;
-    let Some(readers) = readers::open(options.sources, &past, &options.stop)? else {
-        let elapsed = started.elapsed();
-        return Ok(Summary { last_epoch: head, elapsed, ..Summary::default() });
+    let begin = match party.begin(&log)? {
+        party::Begin::Run(begin) => begin,
+        party::Begin::Over(summary) => return Ok(summary),
     };
-    let formats = readers.formats();
-    let partitions = readers.partitions();
+    let past = replay::past(&log, options.scale, &options.configuration_hash)?;
+    let (head, generation) = (past.head(), past.generation() + 1);
+    let Some(mut readers) = readers::open(options.sources, &past, &options.stop)? else {
+        return party.stop(head);
+    };
+    let (partitions, formats) = (readers.partitions(), readers.formats());
+    party.agree(begin, &log, &partitions)?;
+    let share = readers.keep_share_of(party.process(), party.processes());
     let shared = Arc::new(Shared::new());
     let (work, work_received): (Vec<_>, Vec<_>) =
         (0..options.workers).map(|_| bounded(worker::QUEUE)).unzip();
@@ -236,28 +282,24 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         shared: Arc::clone(&shared),
         staged: staged.clone(),
     };
-    let workers = worker::start(work_received, &setup, &stagers)?;
     let _guard = shared.guard("the committer");
+    let (orders, report) = party.start((head, partitions.len()), &shared, &staged)?;
+    let workers = worker::start(work_received, party.links(&shared), &setup, &stagers)?;
     let intake = intake::Intake {
         workers: worker::Dispatch::new(work, workers.threads()),
         shared: Arc::clone(&shared),
         closed: staged,
         stop: options.stop,
         commit_interval: options.commit_interval,
-        commit_max_records: options.commit_max_records,
+        records_max: share.of(options.commit_max_records),
         until_caught_up: options.until_caught_up,
+        orders,
+        report,
+        stop_told: false,
         last: Epoch(0),
         turn: 0,
     };
-    let intake = std::thread::Builder::new()
-        .name("intake".to_owned())
-        .spawn(move || intake.run(readers, past))
-        .map_err(|error| {
-            // The workers must not wait for what will never come.
-            let text = format!("cannot start a thread: {error}");
-            shared.fail(RunError::Failed(text.clone()));
-            RunError::Failed(text)
-        })?;
+    let intake = start_intake(intake, readers, past, &shared)?;
     drop(stagers);
     let committer = committer::Committer {
         log,
@@ -265,10 +307,11 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         generation,
         configuration_hash: options.configuration_hash,
         partitions,
-        workers: options.workers,
+        processes: party.processes(),
+        workers: party.processes() * options.workers,
         shared: Arc::clone(&shared),
     };
-    let outcome = committer.run(&staged_received, head, observe);
+    let outcome = party.publish(&committer, &staged_received, head, observe);
     if let Err(error) = outcome.as_ref() {
         // The threads see the failure, drop their ends of the queues, and stop.
         shared.fail(RunError::Failed(error.to_string()));
@@ -276,15 +319,30 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
     shared.done.store(true, Ordering::Release);
     workers.threads().iter().for_each(Thread::unpark);
     drop(staged_received);
-    // A panic of it has been told by its guard.
-    let _ = intake.join();
-    workers.join();
-    let mut summary = outcome?;
-    if let Some(failure) = shared.take_failure() {
-        return Err(failure);
+    if shared.has_failed() && party.processes() > 1 {
+        workers.leave();
+    } else {
+        // A panic of it has been told by its guard.
+        let _ = intake.join();
+        workers.join();
     }
-    summary.elapsed = started.elapsed();
-    Ok(summary)
+    let summary = outcome?;
+    shared.take_failure().map_or(Ok(summary), Err)
+}
+
+fn start_intake(
+    intake: intake::Intake,
+    readers: readers::Readers,
+    past: replay::Past,
+    shared: &Shared,
+) -> Result<JoinHandle<()>, RunError> {
+    let thread = std::thread::Builder::new().name("intake".to_owned());
+    thread.spawn(move || intake.run(readers, past)).map_err(|error| {
+        // The workers must not wait for what will never come.
+        let text = format!("cannot start a thread: {error}");
+        shared.fail(RunError::Failed(text.clone()));
+        RunError::Failed(text)
+    })
 }
 
 impl From<SourceError> for RunError {

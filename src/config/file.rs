@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,11 +14,19 @@ use trueup_ledger::Scale;
 use super::error::{ConfigError, Invalid};
 use super::{
     COMMIT_INTERVAL_DEFAULT, COMMIT_MAX_RECORDS_DEFAULT, COMMIT_MAX_RECORDS_MAX, Config,
-    FormatConfig, SourceConfig, TransportConfig, WORKERS_MAX, kafka, value, workers_default,
+    FormatConfig, SourceConfig, TransportConfig, WORKERS_MAX, cluster, kafka, value,
+    workers_default,
 };
 
-const ROOT_KEYS: &[&str] =
-    &["store", "amount_scale", "workers", "commit_interval", "commit_max_records", "source"];
+const ROOT_KEYS: &[&str] = &[
+    "store",
+    "amount_scale",
+    "workers",
+    "commit_interval",
+    "commit_max_records",
+    "source",
+    "cluster",
+];
 const LOCAL_LOG_KEYS: &[&str] = &["name", "type", "path", "format", "backfill"];
 const KAFKA_KEYS: &[&str] =
     &["name", "type", "brokers", "topic", "start", "properties", "format", "backfill"];
@@ -73,6 +81,7 @@ impl Reading<'_> {
             .and_then(|at| self.parsed(&root, at, value::commit_interval));
         let records = self.integer(&root, "commit_max_records", 1..=COMMIT_MAX_RECORDS_MAX);
         let sources = self.sources(&root);
+        let cluster = cluster::cluster(self, &root);
         Some(Config {
             store: store?,
             amount_scale: scale
@@ -85,7 +94,13 @@ impl Reading<'_> {
             commit_interval: interval.unwrap_or(COMMIT_INTERVAL_DEFAULT),
             commit_max_records: records.unwrap_or(COMMIT_MAX_RECORDS_DEFAULT),
             sources,
+            cluster,
         })
+    }
+
+    /// Returns where relative paths are taken from.
+    pub(super) fn base(&self) -> PathBuf {
+        self.base.to_owned()
     }
 
     fn sources(&mut self, root: &Section<'_, '_>) -> Vec<SourceConfig> {

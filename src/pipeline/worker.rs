@@ -6,24 +6,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, bounded};
+use serde::{Deserialize, Serialize};
 use trueup_dataflow::store::MemoryStore;
 use trueup_dataflow::transactions::Stateful;
-use trueup_dataflow::{Engine, Host, Hosts, Origin};
+use trueup_dataflow::{Engine, Host, Hosts, Links, Origin};
 use trueup_ledger::{Epoch, PartitionId, Rejection, Scale};
 use trueup_sinks::QuarantineRecord;
 use trueup_sources::{Format, Frame, RawBatch};
 
 use super::stager::{self, ToStage};
-use super::{RunError, Shared};
+use super::{PATIENCE, RunError, Shared};
 
 /// How many pieces of work may wait for one worker.
 pub(crate) const QUEUE: usize = 8;
-
-/// How long a parked thread sleeps at most before it looks around, though nothing woke it.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a worker is given to do, in order.
 pub(crate) enum Work {
@@ -39,7 +36,7 @@ pub(crate) enum Work {
 }
 
 /// An epoch that all workers have got their part of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Closed {
     pub(crate) epoch: Epoch,
     pub(crate) epoch_time_micros: i64,
@@ -74,6 +71,11 @@ impl Workers {
         for stager in self.stagers {
             let _ = stager.join();
         }
+    }
+
+    /// Leaves the threads to themselves: those of other processes may keep them waiting.
+    pub(crate) fn leave(self) {
+        self.hosts.leave();
     }
 }
 
@@ -128,9 +130,10 @@ fn take<T>(slots: &Slots<T>, index: usize) -> Option<T> {
     slots.get_mut(index).and_then(Option::take)
 }
 
-/// Starts the workers and their stagers.
+/// Starts the workers and their stagers, with `links` to those of other processes.
 pub(crate) fn start(
     work: Vec<Receiver<Work>>,
+    links: Option<Links>,
     setup: &Setup,
     stagers: &stager::Setup,
 ) -> Result<Workers, RunError> {
@@ -153,9 +156,11 @@ pub(crate) fn start(
     let (started, threads) = bounded(count);
     let resources = slots(work.into_iter().zip(outputs));
     let setup = setup.clone();
-    let hosts = Hosts::start(count, move |host| {
-        let _ = started.send((host.index(), std::thread::current()));
-        if let Some((work, output)) = take(&resources, host.index()) {
+    let on_worker = move |host: &mut Host<'_>| {
+        // Workers are numbered across processes, each of which has as many.
+        let place = host.index() % count;
+        let _ = started.send((place, std::thread::current()));
+        if let Some((work, output)) = take(&resources, place) {
             let part = AssertUnwindSafe(|| work_on(host, &work, output, &setup));
             if let Err(panic) = catch_unwind(part) {
                 setup.shared.fail(RunError::Failed(format!(
@@ -164,8 +169,12 @@ pub(crate) fn start(
                 )));
             }
         }
-    })
-    .map_err(|error| cannot(&error))?;
+    };
+    let hosts = match links {
+        Some(links) => Hosts::start_cluster(count, links, on_worker),
+        None => Hosts::start(count, on_worker),
+    };
+    let hosts = hosts.map_err(|error| cannot(&error))?;
     let mut threads: Vec<_> = threads.iter().take(count).collect();
     threads.sort_by_key(|(index, _)| *index);
     let threads = threads.into_iter().map(|(_, thread)| thread).collect();

@@ -24,6 +24,7 @@ impl Job {
             commit_max_records: 1000,
             sources: Vec::new(),
             until_caught_up: true,
+            cluster: None,
             configuration_hash: "test".to_owned(),
             stop: Arc::new(AtomicBool::new(false)),
         })

@@ -93,12 +93,10 @@ pub(crate) fn changes_of_cluster(
 ) -> Vec<Vec<EpochOutput>> {
     let mut sockets: Vec<Vec<Option<Connection>>> =
         (0..processes).map(|_| (0..processes).map(|_| None).collect()).collect();
-    for one in 0..processes {
-        for other in 0..one {
-            let (mine, theirs) = UnixStream::pair().unwrap();
-            sockets[one][other] = Some(Connection::Unix(mine));
-            sockets[other][one] = Some(Connection::Unix(theirs));
-        }
+    for (one, other) in (0..processes).flat_map(|one| (0..one).map(move |other| (one, other))) {
+        let (mine, theirs) = UnixStream::pair().unwrap();
+        sockets[one][other] = Some(Connection::Unix(mine));
+        sockets[other][one] = Some(Connection::Unix(theirs));
     }
     changes_of(Implementation::Engine, epochs, processes, |work| {
         let start = |(process, connections)| {
