@@ -98,20 +98,23 @@ pub(crate) fn introduce(stream: &mut (impl Read + Write), ours: &Hello) -> Resul
 }
 
 /// Waits for a hello, compares it and answers. `ours` is asked for the hello that belongs to the
-/// purpose and number of the other end.
+/// purpose and number of the other end, or for why there is none.
 pub(crate) fn answer(
     stream: &mut (impl Read + Write),
-    ours: impl FnOnce(&Hello) -> Hello,
+    ours: impl FnOnce(&Hello) -> Result<Hello, Refusal>,
 ) -> Result<Hello, Failure> {
-    let theirs = match receive::<Hello>(stream) {
-        Ok(theirs) => theirs,
+    let heard = receive::<Hello>(stream).and_then(|theirs| match ours(&theirs) {
+        Ok(ours) => Ok((ours, theirs)),
+        Err(refusal) => Err(Failure::Refused(refusal)),
+    });
+    let (ours, theirs) = match heard {
+        Ok(both) => both,
         Err(Failure::Refused(refusal)) => {
             send(stream, &Answer::Refused(refusal.clone()))?;
             return Err(Failure::Refused(refusal));
         }
         Err(broken) => return Err(broken),
     };
-    let ours = ours(&theirs);
     if let Some(refusal) = disagreement(&ours, &theirs) {
         // It is told in the words of the end that reads it.
         let told = disagreement(&theirs, &ours).unwrap_or_else(|| refusal.clone());
@@ -234,7 +237,7 @@ mod tests {
     fn both(client: &Hello, server: &Hello) -> (Result<Hello, Failure>, Result<Hello, Failure>) {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         let server = server.clone();
-        let serving = std::thread::spawn(move || answer(&mut other, |_| server));
+        let serving = std::thread::spawn(move || answer(&mut other, |_| Ok(server)));
         let introduced = introduce(&mut one, client);
         (introduced, serving.join().unwrap())
     }
@@ -324,13 +327,13 @@ mod tests {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         one.write_all(&MAGIC).unwrap();
         one.write_all(&2_u16.to_be_bytes()).unwrap();
-        let answered = answer(&mut other, |_| hello(0, 1));
+        let answered = answer(&mut other, |_| Ok(hello(0, 1)));
         assert!(text(&answered).0.starts_with("protocol is 1 here and 2 there"), "{answered:?}");
         assert!(matches!(receive(&mut one), Ok(Answer::Refused(_))));
 
         let (mut one, mut other) = UnixStream::pair().unwrap();
         one.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-        assert!(matches!(answer(&mut other, |_| hello(0, 1)), Err(Failure::Broken(_))));
+        assert!(matches!(answer(&mut other, |_| Ok(hello(0, 1))), Err(Failure::Broken(_))));
         drop(other);
         let mut said = Vec::new();
         // What lay unread makes the end a reset, which is as good.

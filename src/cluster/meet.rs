@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use trueup_dataflow::Connection;
 
-use super::handshake::{self, Failure, Hello, Purpose};
+use super::handshake::{self, Failure, Hello, Purpose, Refusal};
 use super::opening::Opening;
-use super::tls::Identity;
+use super::tls::{self, Identity};
 use super::{ClusterError, HANDSHAKE_TIME, Joined, Membership, named};
 
 /// How many connections may be open of which it is not known who they are.
@@ -315,24 +315,20 @@ impl Meeting {
         if let Some(identity) = &self.identity {
             opening.secure(identity.accept().map_err(io::Error::other)?)?;
         }
-        let mut unknown = None;
+        let certificate = opening.certificate();
         let theirs = handshake::answer(&mut opening, |theirs| {
             // Only a higher number may connect, and only to process 0 for control.
-            let fits = theirs.process > self.process() && theirs.process < self.hosts().len();
-            let to = if fits { theirs.process } else { self.process() + 1 };
+            let host = self.hosts().get(theirs.process);
+            let host = host.filter(|_| theirs.process > self.process());
             let control = self.process() == 0 && theirs.purpose == Purpose::Control;
             let purpose = if control { Purpose::Control } else { Purpose::Data };
-            self.hello(to, purpose).unwrap_or_else(|error| {
-                unknown = Some(error);
-                // No generation is this one, so the other end asks again.
-                let (process, to) = (theirs.to, theirs.process);
-                Hello { process, to, generation: u64::MAX, ..theirs.clone() }
-            })
-        });
-        if let Some(error) = unknown {
-            return Err(io::Error::other(error).into());
-        }
-        let theirs = theirs?;
+            let to = if host.is_some() { theirs.process } else { self.process() + 1 };
+            if let (Some(host), Some(certificate)) = (host, &certificate) {
+                tls::check_host(certificate, host_of(host))
+                    .map_err(|text| Refusal { text, again: false })?;
+            }
+            self.hello(to, purpose).map_err(|text| Refusal { text, again: true })
+        })?;
         let timeout = self.membership.cluster.peer_timeout;
         let connection = opening.finish(&theirs.process.to_string(), timeout)?;
         let Hello { process: remote, purpose, start, .. } = theirs;

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use trueup_dataflow::Connection;
 
@@ -32,6 +33,12 @@ impl Opening {
         }
         self.tls = Some(tls);
         Ok(())
+    }
+
+    /// Returns the certificate that the other end has shown.
+    pub(super) fn certificate(&self) -> Option<CertificateDer<'static>> {
+        let shown = self.tls.as_ref()?.peer_certificates()?;
+        shown.first().map(|certificate| certificate.clone().into_owned())
     }
 
     /// Returns the connection for use, without the deadline: a peer that is gone without a word is

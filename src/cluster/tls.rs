@@ -1,16 +1,17 @@
 //! Mutual TLS: both ends show a certificate of the cluster's authority.
 //!
-//! Only TLS 1.3. The end that connects also checks that the certificate is for the host that it
-//! connects to. Whoever holds a certificate of the authority is a member of the cluster, so the
-//! authority has to be the cluster's own.
+//! Only TLS 1.3. Each end also checks that the certificate is for the host that `cluster.hosts` has for
+//! the process that the other end is. Whoever holds a certificate of the authority for one of them is
+//! a member of the cluster, so the authority has to be the cluster's own.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
@@ -68,6 +69,19 @@ impl Identity {
         let server = ServerConnection::new(Arc::clone(&self.server));
         server.map(Into::into).map_err(|error| error.to_string())
     }
+}
+
+/// Checks that a certificate, whose authority is checked already, is for a host.
+pub(super) fn check_host(certificate: &CertificateDer<'_>, host: &str) -> Result<(), String> {
+    let name = ServerName::try_from(host).map_err(|error| format!("{host}: {error}"))?;
+    ParsedCertificate::try_from(certificate)
+        .and_then(|parsed| verify_server_name(&parsed, &name))
+        .map_err(|error| {
+            format!(
+                "the certificate is not for {host} ({error}); give each process a certificate for \
+                 its host in cluster.hosts"
+            )
+        })
 }
 
 fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {

@@ -1,12 +1,22 @@
 //! What goes wrong: a process is killed or stopped, and every other one ends and says so.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::{Pid, Signal, kill_process};
+use trueup::cluster::{self, Membership};
+use trueup::config::Config;
+use trueup::pipeline::{RunError, Source};
+use trueup_ledger::Rejection;
+use trueup_sinks::{DirectoryStore, Store};
+use trueup_sources::format::Decoded;
+use trueup_sources::{Format, Json, LocalLog};
 
 use crate::fixture::{Cluster, ENDS_WITHIN, PATIENCE, expect, send};
+use crate::runs::Job;
 
 #[test]
 fn killed_again_and_again_they_commit_each_epoch_once() {
@@ -74,6 +84,63 @@ fn what_ends_one_process_is_told_by_all() {
         let said = expect(running, 4, PATIENCE);
         assert!(said.contains("0001"), "{said}");
         assert_eq!(said.contains("process 1 ("), process != 1, "{said}");
+    }
+}
+
+/// A format that panics in a worker, at one record.
+struct Explosive {
+    left: AtomicI64,
+}
+
+impl Format for Explosive {
+    fn decode<'a>(&self, raw: &'a [u8]) -> Result<Decoded<'a>, Rejection> {
+        assert_ne!(self.left.fetch_sub(1, Ordering::Relaxed), 0, "a bug of somebody's");
+        Json.decode(raw)
+    }
+
+    fn correlation_id(&self, raw: &[u8]) -> Option<String> {
+        Json.correlation_id(raw)
+    }
+}
+
+/// The processes are threads of this test, since no record makes a worker of the program panic.
+#[test]
+fn a_panic_of_a_worker_ends_all() {
+    let mut cluster = Cluster::new(3, 3, 1_000, 26);
+    cluster.append(1_000);
+    let config = Config::load(&cluster.path("trueup.toml")).unwrap();
+    let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(cluster.store()).unwrap());
+    let (config, store, cluster) = (&config, &store, &cluster);
+    let run = move |process: usize| {
+        let membership = Membership {
+            cluster: config.cluster.clone().unwrap(),
+            process,
+            workers: 1,
+            configuration_hash: config.agreement(),
+            until_caught_up: true,
+        };
+        let joined = cluster::join(membership, Box::new(|| Ok(0)), &AtomicBool::new(false));
+        let explodes = if process == 1 { 50 } else { -1 };
+        let source = Source {
+            name: "input".into(),
+            transport: Box::new(LocalLog::new(cluster.path("log"))),
+            format: Arc::new(Explosive { left: AtomicI64::new(explodes) }),
+            backfill: false,
+        };
+        let job = Job::new(Arc::clone(store)).with(source).workers(1).max_records(90);
+        job.joined(joined.unwrap().unwrap()).run().unwrap_err()
+    };
+    let begun = Instant::now();
+    let errors: Vec<RunError> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..3).map(|process| scope.spawn(move || run(process))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert!(begun.elapsed() < ENDS_WITHIN, "{:?}", begun.elapsed());
+    for (process, error) in errors.iter().enumerate() {
+        assert!(matches!(error, RunError::Failed(_)), "{error:?}");
+        let told = error.to_string();
+        assert!(told.contains("a worker stopped: assertion") && told.contains("bug"), "{told}");
+        assert_eq!(told.contains("process 1 ("), process != 1, "{told}");
     }
 }
 

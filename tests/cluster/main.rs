@@ -14,3 +14,5 @@ mod judge;
 mod program;
 #[path = "../common/records.rs"]
 mod records;
+#[path = "../common/runs.rs"]
+mod runs;

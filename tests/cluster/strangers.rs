@@ -143,7 +143,8 @@ fn who_does_not_fit_is_told_and_the_others_go_on() {
     cluster.judge();
 }
 
-/// Makes an authority and two certificates of it, and returns the keys of the configuration.
+/// Makes an authority and certificates of it for this machine and for another one, and returns the
+/// keys of the configuration.
 fn certify(dir: &Path, name: &str) -> String {
     let write =
         |file: &str, text: &str| fs::write(dir.join(format!("{name}-{file}")), text).unwrap();
@@ -155,6 +156,8 @@ fn certify(dir: &Path, name: &str) -> String {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     write("node.pem", &params.signed_by(&key, &authority).unwrap().pem());
+    let params = CertificateParams::new(["10.0.0.1".to_owned()]).unwrap();
+    write("far.pem", &params.signed_by(&key, &authority).unwrap().pem());
     write("node.key", &key.serialize_pem());
     format!(
         "tls = {{ ca = \"{name}-ca.pem\", certificate = \"{name}-node.pem\", key = \
@@ -206,6 +209,11 @@ fn with_tls_only_those_with_a_certificate_of_the_authority_come_in() {
     let said = expect(&mut plain, 4, PATIENCE);
     let named = format!("no connection to process 0 ({}) within 3s", cluster.hosts[0]);
     assert!(said.contains(&named), "{said}");
+
+    cluster.configure("far.toml", "books", &ours.replace("ours-node.pem", "ours-far.pem"));
+    let mut far = cluster.start_with("far.toml", 1, &[]);
+    let said = expect(&mut far, 2, PATIENCE);
+    assert!(said.contains("the certificate is not for 127.0.0.1"), "{said}");
 
     let mut running = [first, cluster.start(1, &[])];
     cluster.await_commits(2, &running);

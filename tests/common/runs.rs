@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use trueup::cluster::Joined;
 use trueup::pipeline::{self, Options, Progress, RunError, Source, Summary};
 use trueup_ledger::Scale;
 use trueup_sinks::{MemoryStore, Store};
@@ -53,6 +54,12 @@ impl Job {
     /// Adds any source.
     pub fn with(mut self, source: Source) -> Job {
         self.0.sources.push(source);
+        self
+    }
+
+    /// Makes it the run of one process of a cluster.
+    pub fn joined(mut self, joined: Joined) -> Job {
+        self.0.cluster = Some(joined);
         self
     }
 
