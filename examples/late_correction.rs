@@ -53,9 +53,8 @@ pub fn main() -> anyhow::Result<()> {
     }
     changes.sort();
     println!("{changes:#?}");
-    let (stand, gone) = (["bank -12.5", "rent 12.5"], ["bank -10", "rent 10"]);
-    let stand = stand.map(|row| format!("+1 2019-01-02 {row}"));
-    let gone = gone.map(|row| format!("-1 2019-01-02 {row}"));
+    let stand = ["bank -12.5", "rent 12.5"].map(|row| format!("+1 2019-01-02 {row}"));
+    let gone = ["bank -10", "rent 10"].map(|row| format!("-1 2019-01-02 {row}"));
     assert_eq!(changes, [stand, gone].concat());
     Ok(())
 }

@@ -62,6 +62,7 @@ EXAMPLE
 EXAMPLE
   trueup run -c trueup.toml
   trueup run --store books --input events.jsonl --until-caught-up
+  trueup run -c trueup.toml --process 1 --supervise
 
 The first Ctrl-C (or SIGTERM) commits the open epoch and ends; a second one ends at once. Either
 is safe: the next run goes on behind the last commit.")]

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Guarantees:
-//! - A connection counts once both ends have shown each other a [`Hello`](handshake::Hello) and every
-//!   part of it agrees; with TLS, once both have shown a certificate of the cluster's authority
+//! - A connection counts once both ends have told each other who they are and all of that agrees
+//!   (`handshake`); with TLS, once both have shown a certificate of the cluster's authority
 //!   before. Everything else that connects is closed within [`HANDSHAKE_TIME`] and changes nothing.
 //! - Nothing is allocated by a length that somebody sent, and the number of connections that are
 //!   open and unknown is bounded.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - The intake alone cuts its partitions: it knows which range of which is in which epoch. Where an
-//!   epoch ends is decided for all processes together, see [`cuts`].
+//!   epoch ends is decided for all processes together, see `cuts`.
 //! - Of several processes each has all of this but the committer. What the others stage goes to that
 //!   of process 0, the leader:
 //!

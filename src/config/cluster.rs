@@ -30,7 +30,7 @@ pub struct ClusterConfig {
     pub hosts: Vec<String>,
     /// How they prove who they are; always there where a host is not this machine.
     pub tls: Option<TlsConfig>,
-    /// How long another process may be silent, 1 s to 1 h.
+    /// How long another process may be silent, 3 s to 1 h.
     pub peer_timeout: Duration,
     /// How long the processes wait for each other at a start, 1 s to 1 h.
     pub connect_timeout: Duration,
@@ -56,12 +56,12 @@ pub(super) fn cluster(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Opti
     let id = id.and_then(|at| reading.parsed(&section, at, value::cluster_id));
     let hosts = hosts(reading, &section);
     let tls = tls(reading, &section);
-    let mut patience = |key| {
-        let found = reading.optional(&section, key);
-        found.and_then(|at| reading.parsed(&section, at, value::patience))
-    };
-    let peer_timeout = patience("peer_timeout").unwrap_or(PEER_TIMEOUT_DEFAULT);
-    let connect_timeout = patience("connect_timeout").unwrap_or(CONNECT_TIMEOUT_DEFAULT);
+    let peer_timeout = reading.optional(&section, "peer_timeout");
+    let peer_timeout =
+        peer_timeout.and_then(|at| reading.parsed(&section, at, value::peer_timeout));
+    let connect_timeout = reading.optional(&section, "connect_timeout");
+    let connect_timeout =
+        connect_timeout.and_then(|at| reading.parsed(&section, at, value::connect_timeout));
     let (id, hosts) = (id?, hosts?);
     let outside = hosts.iter().find(|host| !is_this_machine(host));
     if let Some(host) = outside.filter(|_| !section.table.contains_key("tls")) {
@@ -70,7 +70,13 @@ pub(super) fn cluster(reading: &mut Reading<'_>, root: &Section<'_, '_>) -> Opti
                       \"node.key\" }, or give all hosts loopback addresses (127.0.0.1)";
         reading.report(&section, "tls", section.span.clone(), Invalid::new(problem, remedy));
     }
-    Some(ClusterConfig { id, hosts, tls, peer_timeout, connect_timeout })
+    Some(ClusterConfig {
+        id,
+        hosts,
+        tls,
+        peer_timeout: peer_timeout.unwrap_or(PEER_TIMEOUT_DEFAULT),
+        connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT_DEFAULT),
+    })
 }
 
 fn hosts(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<Vec<String>> {

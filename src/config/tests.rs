@@ -112,13 +112,13 @@ fn a_cluster_has_an_id_hosts_and_tls_beyond_this_machine() {
         ("cluster = 1", &["2 cluster: it is a whole number, no section"]),
         ("[cluster]", &["2 cluster.id: it is missing", "2 cluster.hosts: it is missing"]),
         (
-            "[cluster]\nid = \"E U\"\nhosts = []\nhost = 1\npeer_timeout = \"5\"\n\
+            "[cluster]\nid = \"E U\"\nhosts = []\nhost = 1\npeer_timeout = \"2s\"\n\
              connect_timeout = \"2h\"\n[cluster.tls]\nca = \"\"\ncert = \"c\"",
             &[
                 "3 cluster.id: \"E U\" is no name of a cluster",
                 "4 cluster.hosts: it has 0 hosts, not 1 to 256",
                 "5 cluster.host: this key is not known",
-                "6 cluster.peer_timeout: \"5\" is no duration",
+                "6 cluster.peer_timeout: \"2s\" is out of range",
                 "7 cluster.connect_timeout: \"2h\" is out of range",
                 "8 cluster.tls.certificate: it is missing",
                 "8 cluster.tls.key: it is missing",

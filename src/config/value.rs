@@ -86,11 +86,20 @@ pub fn commit_interval(text: &str) -> Result<Duration, Invalid> {
     duration(text, INTERVAL_MIN..=INTERVAL_MAX, REMEDY)
 }
 
-/// Parses how long another process may be silent, or away: `30s`, `5m`.
+/// Parses how long another process may be silent: `30s`, `5m`.
+///
+/// # Errors
+/// [`Invalid`] where it is no duration or not 3 s to 1 h. Processes say something every second.
+pub fn peer_timeout(text: &str) -> Result<Duration, Invalid> {
+    const REMEDY: &str = "write a whole number and a unit, \"3s\" to \"1h\" (units: ms, s, m, h)";
+    duration(text, Duration::from_secs(3)..=INTERVAL_MAX, REMEDY)
+}
+
+/// Parses how long the processes wait for each other: `60s`, `5m`.
 ///
 /// # Errors
 /// [`Invalid`] where it is no duration or not 1 s to 1 h.
-pub fn patience(text: &str) -> Result<Duration, Invalid> {
+pub fn connect_timeout(text: &str) -> Result<Duration, Invalid> {
     const REMEDY: &str = "write a whole number and a unit, \"1s\" to \"1h\" (units: ms, s, m, h)";
     duration(text, Duration::from_secs(1)..=INTERVAL_MAX, REMEDY)
 }

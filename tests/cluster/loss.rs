@@ -127,8 +127,9 @@ fn a_panic_of_a_worker_ends_all() {
             format: Arc::new(Explosive { left: AtomicI64::new(explodes) }),
             backfill: false,
         };
-        let job = Job::new(Arc::clone(store)).with(source).workers(1).max_records(90);
-        job.joined(joined.unwrap().unwrap()).run().unwrap_err()
+        let mut job = Job::new(Arc::clone(store)).with(source).workers(1).max_records(90);
+        job.0.cluster = joined.unwrap();
+        job.run().unwrap_err()
     };
     let begun = Instant::now();
     let errors: Vec<RunError> = std::thread::scope(|scope| {

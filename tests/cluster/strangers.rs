@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
 
 use crate::fixture::{Cluster, PATIENCE, expect, send};
+use crate::program::{text, trueup};
 
 /// What the processes give strangers, and some more for a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(12);
@@ -241,7 +242,13 @@ fn certificates_that_cannot_be_used_are_named() {
         for bad in [b"".as_slice(), b"-----BEGIN"] {
             fs::write(cluster.path(file), bad).unwrap();
             let said = expect(&mut cluster.start(1, &[]), 2, PATIENCE);
-            assert!(said.contains(&format!("cluster.{key}: ")) && said.contains(file), "{said}");
+            let checked = trueup(2, &["check", "-c", text(&cluster.path("trueup.toml"))]).err;
+            for said in [said, checked] {
+                assert!(
+                    said.contains(&format!("cluster.{key}: ")) && said.contains(file),
+                    "{said}"
+                );
+            }
         }
         fs::write(cluster.path(file), good).unwrap();
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use trueup::cluster::Joined;
 use trueup::pipeline::{self, Options, Progress, RunError, Source, Summary};
 use trueup_ledger::Scale;
 use trueup_sinks::{MemoryStore, Store};
@@ -13,7 +12,7 @@ use trueup_sources::{Json, LocalLog};
 
 /// A run to be. By default it ends when caught up, with 2 workers, and its epochs are cut by
 /// number of records alone.
-pub struct Job(Options);
+pub struct Job(pub Options);
 
 impl Job {
     pub fn new(store: Arc<dyn Store>) -> Job {
@@ -54,12 +53,6 @@ impl Job {
     /// Adds any source.
     pub fn with(mut self, source: Source) -> Job {
         self.0.sources.push(source);
-        self
-    }
-
-    /// Makes it the run of one process of a cluster.
-    pub fn joined(mut self, joined: Joined) -> Job {
-        self.0.cluster = Some(joined);
         self
     }
 
