@@ -34,6 +34,7 @@ pub fn main() -> anyhow::Result<()> {
             sources: vec![source],
             until_caught_up: true,
             cluster: None,
+            state: None,
             configuration_hash: String::new(),
             stop: Arc::default(),
         },

@@ -155,8 +155,13 @@ pub struct RunArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where to commit: a directory or a file:// URL, in place of a file
-    #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
+    /// Where to commit: a directory, a file:// or an s3:// URL, in place of a file
+    #[arg(
+        long,
+        value_name = "DIR|URL",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
     pub store: Option<String>,
     /// What to read: a local log or a .jsonl file, in place of a file
     #[arg(
@@ -180,6 +185,16 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "config",
           value_parser = clap::value_parser!(u64).range(1..=COMMIT_MAX_RECORDS_MAX))]
     pub commit_max_records: Option<u64>,
+    /// Where to keep state, on a local disk [default: state, within the store]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub state: Option<PathBuf>,
+    /// About how much memory state may take, as 512MiB or 4GiB [default: 2GiB]
+    #[arg(long, value_name = "SIZE", conflicts_with = "config", value_parser = value::memory_limit)]
+    pub memory_limit: Option<u64>,
+    /// How long after one checkpoint the next is taken, 10ms to 1h [default: 15s]
+    #[arg(long, value_name = "TIME", conflicts_with = "config",
+          value_parser = value::commit_interval)]
+    pub checkpoint_interval: Option<Duration>,
     /// End once everything is committed that was there at the start
     #[arg(long)]
     pub until_caught_up: bool,
@@ -212,6 +227,9 @@ impl RunArgs {
                 amount_scale: self.amount_scale,
                 commit_interval: self.commit_interval,
                 commit_max_records: self.commit_max_records,
+                state: self.state.clone(),
+                memory_limit: self.memory_limit,
+                checkpoint_interval: self.checkpoint_interval,
             }),
             (file, ..) => Config::load(file.as_deref().unwrap_or(Path::new("trueup.toml"))),
         }
@@ -236,8 +254,8 @@ pub struct QueryArgs {
     #[arg(value_parser = PossibleValuesParser::new(View::ALL.map(View::name))
           .try_map(|name| View::by_name(&name).ok_or("no such view")))]
     pub view: View,
-    /// The store: a directory or a file:// URL
-    #[arg(long, value_name = "DIR")]
+    /// The store: a directory, a file:// or an s3:// URL
+    #[arg(long, value_name = "DIR|URL")]
     pub store: String,
     /// Only the rows of this tenant
     #[arg(long, value_name = "T")]
@@ -259,8 +277,8 @@ pub struct QueryArgs {
 /// `trueup digest`
 #[derive(Debug, Args)]
 pub struct DigestArgs {
-    /// The store: a directory or a file:// URL
-    #[arg(long, value_name = "DIR")]
+    /// The store: a directory, a file:// or an s3:// URL
+    #[arg(long, value_name = "DIR|URL")]
     pub store: String,
     /// The epoch to look at [default: the last commit]
     #[arg(long, value_name = "E", value_parser = epoch)]
@@ -276,8 +294,8 @@ pub struct VerifyArgs {
     /// The configuration file whose store and sources to verify
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The store: a directory or a file:// URL
-    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    /// The store: a directory, a file:// or an s3:// URL
+    #[arg(long, value_name = "DIR|URL", required_unless_present = "config")]
     pub store: Option<String>,
     /// The log that the store was made from
     #[arg(
@@ -295,8 +313,8 @@ pub struct VerifyArgs {
 /// `trueup explain`
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The store: a directory or a file:// URL
-    #[arg(long, value_name = "DIR")]
+    /// The store: a directory, a file:// or an s3:// URL
+    #[arg(long, value_name = "DIR|URL")]
     pub store: String,
     /// The tenant
     #[arg(long, value_name = "T")]

@@ -7,10 +7,15 @@
 //!   that are not known are mistakes, so a misspelt one never silently means a default.
 //! - Nothing is read from the environment; a relative path in a file is relative to that file. Which
 //!   process of a cluster this is does not belong to the configuration, which is one file for all.
+//! - Nothing is read from the environment; a relative path in a file is relative to that file.
+//!   The exception is a store in object storage: its credentials are never in a file of trueup's but
+//!   in the standard `AWS_…` variables or given by the machine, and the endpoint and the region are
+//!   taken from there as well where the file is silent. They are read when the store is opened.
 //!
 //! What the rows of the views depend on is hashed into every commit, so that a store is never
 //! continued with another meaning: see [`Config::hash`].
 
+mod bucket;
 mod cluster;
 mod error;
 mod file;
@@ -35,6 +40,12 @@ pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 pub const COMMIT_MAX_RECORDS_DEFAULT: u64 = 200_000;
 /// The largest number of records of an epoch: it must fit memory.
 pub const COMMIT_MAX_RECORDS_MAX: u64 = 100_000_000;
+/// How much memory state takes at most, where nothing is said: 2 GiB.
+pub const MEMORY_LIMIT_DEFAULT: u64 = 2 << 30;
+/// The least memory that state can work with: 64 MiB.
+pub const MEMORY_LIMIT_MIN: u64 = 64 << 20;
+/// How long after one checkpoint the next is taken, where nothing is said.
+pub const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_secs(15);
 /// The largest number of worker threads.
 pub const WORKERS_MAX: usize = 1024;
 /// The name of the source that `--input` makes.
@@ -53,10 +64,41 @@ pub struct Config {
     pub commit_interval: Duration,
     /// How many records end an epoch sooner, 1 to [`COMMIT_MAX_RECORDS_MAX`].
     pub commit_max_records: u64,
+    /// Where state is kept on this machine.
+    pub state: StateConfig,
     /// The sources, at least one, with different names.
     pub sources: Vec<SourceConfig>,
     /// The other processes, where there are any.
     pub cluster: Option<ClusterConfig>,
+}
+
+/// Where state is kept, and how much memory it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateConfig {
+    /// A directory for it alone.
+    pub directory: PathBuf,
+    /// About how much memory it takes at most, [`MEMORY_LIMIT_MIN`] bytes or more.
+    pub memory_limit: u64,
+    /// How long after one checkpoint the next is taken at the latest, 10 ms to 1 h.
+    pub checkpoint_interval: Duration,
+}
+
+impl StateConfig {
+    /// Returns what holds where nothing is said, for a store; `base` is where relative paths begin.
+    #[must_use]
+    pub fn beside(store: &StoreLocation, base: &Path) -> StateConfig {
+        let directory = match store {
+            StoreLocation::Directory(path) => path.join("state"),
+            StoreLocation::Bucket(bucket) => {
+                base.join("trueup-state").join(&bucket.bucket).join(&bucket.prefix)
+            }
+        };
+        StateConfig {
+            directory,
+            memory_limit: MEMORY_LIMIT_DEFAULT,
+            checkpoint_interval: CHECKPOINT_INTERVAL_DEFAULT,
+        }
+    }
 }
 
 /// A source of events.
@@ -127,6 +169,12 @@ pub struct Flags {
     pub commit_interval: Option<Duration>,
     /// `--commit-max-records`
     pub commit_max_records: Option<u64>,
+    /// `--state`
+    pub state: Option<PathBuf>,
+    /// `--memory-limit`
+    pub memory_limit: Option<u64>,
+    /// `--checkpoint-interval`
+    pub checkpoint_interval: Option<Duration>,
 }
 
 impl Config {
@@ -171,8 +219,13 @@ impl Config {
                 remedy: invalid.remedy,
             }],
         })?;
+        let mut state = StateConfig::beside(&store, Path::new(""));
+        state.directory = flags.state.unwrap_or(state.directory);
+        state.memory_limit = flags.memory_limit.unwrap_or(state.memory_limit);
+        state.checkpoint_interval = flags.checkpoint_interval.unwrap_or(state.checkpoint_interval);
         Ok(Config {
             store,
+            state,
             amount_scale: flags.amount_scale.unwrap_or_default(),
             workers: flags.workers.unwrap_or_else(workers_default),
             commit_interval: flags.commit_interval.unwrap_or(COMMIT_INTERVAL_DEFAULT),

@@ -56,8 +56,9 @@ fn log_to_stderr(cli: &Cli) {
         (1, _) => "info",
         (_, _) => "debug",
     };
-    // The Kafka client reports every attempt to connect; what matters of it, the source says.
-    let levels = format!("{level},librdkafka=off,rdkafka=off");
+    // The Kafka client reports every attempt to connect; what matters of it, the source says. The
+    // store of states speaks of its own files.
+    let levels = format!("{level},librdkafka=off,rdkafka=off,fjall=warn,lsm_tree=warn");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(levels));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -21,10 +21,12 @@
 //!
 //! - Every queue is bounded and the intake opens an epoch only while fewer than
 //!   [`EPOCHS_IN_FLIGHT`] are uncommitted, so a slow sink slows the source and memory stays bounded.
-//! - A run begins by reading the committed ranges again, to have its state; what comes out is
-//!   compared with what was published and not published again.
+//! - State goes to disk in checkpoints, beside the work. A run begins with the last one and reads
+//!   again the ranges that were committed since; what comes out is compared with what was published
+//!   and not published again.
 //! - Any thread that fails ends the run with a [`RunError`]; what was committed stays exact.
 
+mod checkpoints;
 mod committer;
 mod cuts;
 mod follower;
@@ -34,9 +36,11 @@ mod messages;
 mod party;
 mod readers;
 mod replay;
+mod restore;
 mod stager;
 mod worker;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -51,6 +55,7 @@ use trueup_sinks::{CommitError, CommitLog, Incompatible, LogError, SinkError, St
 use trueup_sources::{Format, SourceError, Transport};
 
 use crate::cluster::Joined;
+use checkpoints::{Cadence, Checkpoints};
 use party::Party;
 
 /// How long a parked thread sleeps at most before it looks around, though nothing woke it.
@@ -92,10 +97,23 @@ pub struct Options {
     pub until_caught_up: bool,
     /// The other processes, where there are any.
     pub cluster: Option<Joined>,
+    /// Where state is kept; in memory alone where there is nothing, and in a cluster.
+    pub state: Option<StateOptions>,
     /// The hash of the configuration that rows depend on.
     pub configuration_hash: String,
     /// Set from outside to end the run after the open epoch.
     pub stop: Arc<AtomicBool>,
+}
+
+/// Where state is kept, and how much memory it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateOptions {
+    /// A directory for it alone, on a local disk. It may be lost: it is then derived again.
+    pub directory: PathBuf,
+    /// About how much memory state takes at most, in bytes.
+    pub memory_limit: u64,
+    /// How long after one checkpoint the next is taken at the latest.
+    pub checkpoint_interval: Duration,
 }
 
 /// Why a run ended early, by what the operator should do.
@@ -163,8 +181,8 @@ struct SharedState {
 }
 
 impl Shared {
-    fn new() -> Shared {
-        let state = SharedState { committed: Epoch(0), failure: None };
+    fn new(since: Epoch) -> Shared {
+        let state = SharedState { committed: since, failure: None };
         Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -191,6 +209,20 @@ impl Shared {
         self.done.load(Ordering::Acquire)
     }
 
+    /// Waits while `condition` holds of the last committed epoch and the run has not failed.
+    pub(crate) fn wait_while(&self, condition: impl Fn(Epoch) -> bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.has_failed() && condition(state.committed) {
+            let waited = self.changed.wait_timeout(state, PATIENCE);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Wakes those who wait.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
+    }
+
     fn take_failure(&self) -> Option<RunError> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
     }
@@ -205,13 +237,12 @@ impl Shared {
         PanicGuard { shared: self, what }
     }
 
-    /// Waits until `epoch` may be read, that is until few enough epochs are uncommitted. Returns
-    /// false where the run has failed.
-    pub(crate) fn wait_for_room(&self, epoch: Epoch) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.has_failed() && state.committed.0 + EPOCHS_IN_FLIGHT < epoch.0 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+    /// Waits until `epoch` may be read, that is until few enough epochs are uncommitted and there
+    /// is memory for its state. Returns false where the run has failed.
+    pub(crate) fn wait_for_room(&self, epoch: Epoch, checkpoints: &Checkpoints) -> bool {
+        self.wait_while(|committed| {
+            committed.0 + EPOCHS_IN_FLIGHT < epoch.0 || checkpoints.must_wait()
+        });
         !self.has_failed()
     }
 }
@@ -253,12 +284,23 @@ fn run_as(
     options: Options,
     observe: impl FnMut(&Progress),
 ) -> Result<Summary, RunError> {
-    let log = CommitLog::open(Arc::clone(&options.store))?;
+    let log = Arc::new(CommitLog::open(Arc::clone(&options.store))?);
     let begin = match party.begin(&log)? {
         party::Begin::Run(begin) => begin,
         party::Begin::Over(summary) => return Ok(summary),
     };
-    let past = replay::past(&log, options.scale, &options.configuration_hash)?;
+    log.check_compatible(options.scale, &options.configuration_hash)?;
+    // What is on disk is the state of all workers together. Of several processes none has all.
+    let state = options.state.filter(|_| party.processes() == 1);
+    let (disk, since) = match &state {
+        Some(state) => {
+            let (disk, history) = restore::open(state, &log, &options.configuration_hash)?;
+            (Some((disk, history)), history.base)
+        }
+        None => (None, Epoch(0)),
+    };
+    let past = replay::past(&log, since)?;
+    let checkpoints = Arc::new(Checkpoints::new(state.as_ref(), options.workers, since));
     let (head, generation) = (past.head(), past.generation() + 1);
     let Some(mut readers) = readers::open(options.sources, &past, &options.stop)? else {
         return party.stop(head);
@@ -266,7 +308,7 @@ fn run_as(
     let (partitions, formats) = (readers.partitions(), readers.formats());
     party.agree(begin, &log, &partitions)?;
     let share = readers.keep_share_of(party.process(), party.processes());
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new(since));
     let (work, work_received): (Vec<_>, Vec<_>) =
         (0..options.workers).map(|_| bounded(worker::QUEUE)).unzip();
     let (staged, staged_received) = bounded(options.workers * 4);
@@ -275,6 +317,9 @@ fn run_as(
         partitions: partitions.clone(),
         formats,
         shared: Arc::clone(&shared),
+        disk: disk.as_ref().map(|(disk, _)| disk.clone()),
+        since,
+        checkpoints: Arc::clone(&checkpoints),
     };
     let stagers = stager::Setup {
         store: Arc::clone(&options.store),
@@ -282,9 +327,13 @@ fn run_as(
         shared: Arc::clone(&shared),
         staged: staged.clone(),
     };
+    let (sealed, sealed_received) = bounded(options.workers);
     let _guard = shared.guard("the committer");
     let (orders, report) = party.start((head, partitions.len()), &shared, &staged)?;
-    let workers = worker::start(work_received, party.links(&shared), &setup, &stagers)?;
+    let links = party.links(&shared);
+    let workers = worker::start(work_received, links, &setup, &stagers, &sealed)?;
+    // The workers' own senders say when they have ended.
+    drop(sealed);
     let intake = intake::Intake {
         workers: worker::Dispatch::new(work, workers.threads()),
         shared: Arc::clone(&shared),
@@ -296,11 +345,32 @@ fn run_as(
         orders,
         report,
         stop_told: false,
-        last: Epoch(0),
+        cadence: Cadence::new(Arc::clone(&checkpoints)),
+        checkpoints: Arc::clone(&checkpoints),
+        last: since,
         turn: 0,
     };
     let intake = start_intake(intake, readers, past, &shared)?;
     drop(stagers);
+    let checkpointer = disk.map(|(disk, history)| checkpoints::Checkpointer {
+        disk,
+        log: Arc::clone(&log),
+        configuration_hash: options.configuration_hash.clone(),
+        workers: options.workers,
+        shared: Arc::clone(&shared),
+        checkpoints,
+        history,
+    });
+    let checkpointer = checkpointer.map(|checkpointer| {
+        std::thread::Builder::new()
+            .name("checkpoints".to_owned())
+            .spawn(move || checkpointer.run(&sealed_received))
+    });
+    let checkpointer = checkpointer.transpose().map_err(|error| {
+        let text = format!("cannot start a thread: {error}");
+        shared.fail(RunError::Failed(text.clone()));
+        RunError::Failed(text)
+    })?;
     let committer = committer::Committer {
         log,
         scale: options.scale,
@@ -311,7 +381,7 @@ fn run_as(
         workers: party.processes() * options.workers,
         shared: Arc::clone(&shared),
     };
-    let outcome = party.publish(&committer, &staged_received, head, observe);
+    let outcome = party.publish(&committer, &staged_received, (since, head), observe);
     if let Err(error) = outcome.as_ref() {
         // The threads see the failure, drop their ends of the queues, and stop.
         shared.fail(RunError::Failed(error.to_string()));
@@ -325,6 +395,9 @@ fn run_as(
         // A panic of it has been told by its guard.
         let _ = intake.join();
         workers.join();
+        if let Some(checkpointer) = checkpointer {
+            let _ = checkpointer.join();
+        }
     }
     let summary = outcome?;
     shared.take_failure().map_or(Ok(summary), Err)

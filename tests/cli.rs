@@ -192,8 +192,8 @@ fn a_store_without_commits_says_what_to_do() {
     assert!(!missing.exists());
     let unknown = fails(2, &["query", "balance", "--store", store]);
     assert!(unknown.err.contains("trial_balance"), "{}", unknown.err);
-    let remote = fails(2, &["digest", "--store", "s3://bucket/books"]);
-    assert!(remote.err.contains("object storage comes later"), "{}", remote.err);
+    let remote = fails(2, &["digest", "--store", "gs://bucket/books"]);
+    assert!(remote.err.contains("object storage other than S3 comes later"), "{}", remote.err);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use trueup::cli::{Cli, Command, RunArgs};
-use trueup::config::Config;
+use trueup::config::{Config, StoreLocation};
 use trueup::exit::Exit;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -107,7 +107,10 @@ fn the_pods_of_the_stateful_set_are_the_hosts_of_the_configuration() {
     };
     let tls = cluster.tls.unwrap();
     [&tls.ca, &tls.certificate, &tls.key].into_iter().for_each(|path| below(path, "tls"));
-    below(config.store.path(), "store");
+    match &config.store {
+        StoreLocation::Directory(path) => below(path, "store"),
+        other => panic!("{other} needs no volume"),
+    }
     below(Path::new("/etc/trueup/trueup.toml"), "configuration");
     let claim = &find(&pod["volumes"], "store")["persistentVolumeClaim"]["claimName"];
     assert_eq!(claim, &all["PersistentVolumeClaim"]["metadata"]["name"]);

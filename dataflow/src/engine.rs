@@ -2,12 +2,9 @@
 //! come out.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use differential_dataflow::AsCollection;
-use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concatenate;
-use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::input::{Handle, Input};
 use trueup_ledger::{Epoch, Event, Scale, Table};
 
@@ -15,9 +12,10 @@ use crate::detectors::sequence_gap::sequence_gap;
 use crate::detectors::shard_imbalance::shard_imbalance;
 use crate::detectors::trial_imbalance::trial_imbalance;
 use crate::host::Host;
+use crate::names::Directory;
 use crate::publish::publish;
 use crate::record::{Accepted, EventRecord, Origin, SequenceRecord};
-use crate::sums::Sides;
+use crate::store::WorkerState;
 use crate::totals::{SharedDirectory, record_names};
 use crate::transactions::{Changes, Transactions};
 use crate::views::balances::balances;
@@ -57,12 +55,13 @@ pub struct Engine {
 impl Engine {
     /// Builds the dataflow of one worker; every worker of the cluster must build the same.
     ///
-    /// `hand_over` gets this worker's share of every epoch from `first_epoch` on, in order, those
+    /// `state` is that of all epochs before `first_epoch`. `hand_over` gets this worker's share of every epoch from `first_epoch` on, in order, those
     /// without changes too; it is called while the worker steps and may block.
     pub fn build(
         host: &mut Host<'_>,
         transactions: impl Transactions,
         scale: Scale,
+        state: &WorkerState,
         first_epoch: Epoch,
         hand_over: impl FnMut(EpochOutput) + 'static,
     ) -> Engine {
@@ -71,19 +70,18 @@ impl Engine {
             let (mut events, event_stream) = scope.new_input::<EventRecord>();
             let (mut sequences, sequence_stream) = scope.new_input::<SequenceRecord>();
             let Changes { tables, movements, shards, names, accepted } =
-                transactions.build(event_stream);
-            let directory = SharedDirectory::default();
-            let names = record_names(names, directory.clone());
-            let shards = with_epochs(shards).as_collection();
-            let books = books(shards.clone());
-            let continuities = continuities(sequence_stream);
+                transactions.build(event_stream, state);
+            let directory = SharedDirectory::new(Directory::new(state));
+            let names = record_names(names, Rc::clone(&directory));
+            let books = books(shards.clone(), state, first_epoch.0 - 1);
+            let continuities = continuities(sequence_stream, state);
             let all = scope.concatenate([
                 tables,
-                balances(movements.clone(), names.clone(), directory.clone()),
-                daily_movements(movements, names, directory),
+                balances(movements.clone(), names.clone(), Rc::clone(&directory), state),
+                daily_movements(movements, names, directory, state),
                 trial_balance(books.clone()),
                 trial_imbalance(books, scale),
-                shard_imbalance(shards, scale),
+                shard_imbalance(shards, state, scale),
                 source_continuity(continuities.clone()),
                 sequence_gap(continuities, scale),
             ]);
@@ -135,19 +133,4 @@ impl Engine {
         self.events.advance_to(next);
         self.sequences.advance_to(next);
     }
-}
-
-/// Makes updates of a collection of changes of sums: differential wants the epoch in the record.
-fn with_epochs<'s, D: Clone + 'static>(
-    changes: Stream<'s, u64, Vec<(D, Sides)>>,
-) -> Stream<'s, u64, Vec<(D, u64, Sides)>> {
-    changes.unary(Pipeline, "WithEpochs", |_, _| {
-        |input, output| {
-            input.for_each(|capability, changes| {
-                let epoch = *capability.time();
-                let updates = changes.drain(..).map(|(data, sides)| (data, epoch, sides));
-                output.session(&capability).give_iterator(updates);
-            });
-        }
-    })
 }

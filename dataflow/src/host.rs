@@ -29,6 +29,12 @@ impl Host<'_> {
         self.worker.index()
     }
 
+    /// Returns how many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.worker.peers()
+    }
+
     /// Lets every operator that has something to do work once.
     pub fn step(&mut self) {
         self.worker.step();

@@ -12,9 +12,10 @@
 //! those are functions of the set of events alone. Worker counts, arrival order and epoch cuts
 //! change when a row changes, never what the view is.
 //!
-//! Invariants: only this crate names timely and differential. It does no input or output: events
-//! come in by method calls, epochs go out by a callback.
+//! Invariants: only this crate names timely and differential. It reads and writes
+//! nothing but its own state on disk: events come in by method calls, epochs go out by a callback.
 
+pub mod books;
 pub mod engine;
 mod hash;
 pub mod host;

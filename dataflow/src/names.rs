@@ -1,16 +1,26 @@
 //! Names as keys of fixed width: what is summed travels as a key, its name travels once.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 use trueup_ledger::key::name_hash;
 
-use crate::hash::KeyHasher;
+use crate::store::{Kept, Space, WorkerState};
 
 /// The key of an account in one currency of a tenant: 128 bits of BLAKE3 over the three names, so
 /// that all workers agree on it without talking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AccountKey(pub u128);
+
+impl AccountKey {
+    /// Returns the shard, one of 256, that decides which worker keeps what belongs to the account.
+    #[must_use]
+    pub fn shard(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+}
 
 /// What an [`AccountKey`] stands for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,7 +41,10 @@ impl AccountName {
     }
 }
 
-/// Turns names into keys, and remembers which names this worker has sent on already.
+/// How many names a worker remembers to have sent.
+const SENT_MAX: usize = 1 << 17;
+
+/// Turns names into keys, and remembers which names this worker has sent on lately.
 #[derive(Debug, Default)]
 pub struct Interner {
     keys: HashMap<Box<[u8]>, AccountKey>,
@@ -41,7 +54,7 @@ pub struct Interner {
 
 impl Interner {
     /// Returns the key of an account, and keeps its name for [`Interner::take_fresh`] the first
-    /// time it is seen.
+    /// time it is seen; of more accounts than memory should hold, some are sent again.
     pub fn account(&mut self, tenant: &str, account: &str, currency: &str) -> AccountKey {
         self.scratch.clear();
         for name in [tenant, account, currency] {
@@ -50,6 +63,9 @@ impl Interner {
         }
         if let Some(key) = self.keys.get(self.scratch.as_slice()) {
             return *key;
+        }
+        if self.keys.len() >= SENT_MAX {
+            self.keys.clear();
         }
         let name = AccountName {
             tenant: tenant.into(),
@@ -62,42 +78,46 @@ impl Interner {
         key
     }
 
-    /// Takes the names that were seen for the first time since the last call.
+    /// Takes the names that were not known to be sent since the last call.
     pub fn take_fresh(&mut self) -> Vec<AccountName> {
         std::mem::take(&mut self.fresh)
     }
 }
 
 /// The names of the keys that one worker prints.
-#[derive(Debug, Default)]
 pub struct Directory {
-    names: HashMap<AccountKey, AccountName, KeyHasher>,
+    names: Rc<RefCell<Kept<AccountKey, AccountName>>>,
 }
 
 impl Directory {
-    /// Records a name.
+    pub(crate) fn new(state: &WorkerState) -> Directory {
+        Directory { names: state.kept(Space::Names) }
+    }
+
+    /// Records names.
     ///
     /// # Panics
     /// Where another name has the same 128-bit key: their sums would be one.
-    pub fn record(&mut self, name: AccountName) {
-        match self.names.entry(name.key()) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(name);
-            }
-            Entry::Occupied(known) => {
-                assert_eq!(*known.get(), name, "two accounts share one key");
+    pub fn record(&self, names: impl Iterator<Item = AccountName>) {
+        let mut kept = self.names.borrow_mut();
+        // A name belongs to no epoch: it may be in a checkpoint before the first sum that uses it.
+        kept.let_go();
+        for name in names {
+            let key = name.key();
+            match kept.get(&key) {
+                Some(known) => assert_eq!(*known, name, "two accounts share one key"),
+                None => kept.put(key, name),
             }
         }
     }
 
-    /// Returns the name of a key.
+    /// Calls `f` with the name of a key.
     ///
     /// # Panics
     /// Where the key has no name: names travel with or before the first sum.
-    #[must_use]
-    pub fn name(&self, key: AccountKey) -> &AccountName {
-        match self.names.get(&key) {
-            Some(name) => name,
+    pub fn with_name<R>(&self, key: AccountKey, f: impl FnOnce(&AccountName) -> R) -> R {
+        match self.names.borrow_mut().get(&key) {
+            Some(name) => f(&name),
             None => unreachable!("the account key {key:?} has no name"),
         }
     }

@@ -91,6 +91,10 @@ pub(crate) fn publish<'s>(
     let accepted = accepted.map(|(partition, count)| Piece::Accepted(partition, count));
     tables.concat(accepted).sink(Pipeline, "Publish", move |(input, frontier)| {
         input.for_each(|capability, pieces| {
+            // What the store had kept comes out once more at its epoch, which is published.
+            if *capability.time() < next {
+                return;
+            }
             let partial = partial.entry(*capability.time()).or_default();
             pieces.drain(..).for_each(|piece| partial.add(piece));
         });

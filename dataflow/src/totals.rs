@@ -2,16 +2,13 @@
 //!
 //! In: changes of sums at epochs, exchanged so that one worker owns a key. Out: for each key whose
 //! total an epoch changes, the row of the old total retracted and that of the new one inserted.
-//! State: one total a key, and names shared with the other totals of the worker.
+//! State: one total a key, and names shared with the other totals of the worker, both
+//! kept in the store.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::hash::Hash;
 use std::rc::Rc;
 
 use differential_dataflow::difference::{IsZero, Semigroup};
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -20,15 +17,15 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
 use trueup_ledger::{Table, View};
 
-use crate::hash::{KeyHasher, low_half};
 use crate::names::{AccountKey, AccountName, Directory};
+use crate::store::{Kept, Space, StateKey, WorkerState};
 use crate::sums::Sides;
 use crate::transactions::Tables;
 
 type Nothing = CapacityContainerBuilder<Vec<()>>;
 
 /// The names that a worker prints, shared by its operators.
-pub(crate) type SharedDirectory = Rc<RefCell<Directory>>;
+pub(crate) type SharedDirectory = Rc<Directory>;
 
 /// Sends each name to the worker that prints it and records it there. The stream that comes out
 /// is empty: its frontier says through which epoch all names are recorded.
@@ -39,40 +36,38 @@ pub(crate) fn record_names<'s>(
     let by_account = Exchange::new(|name: &AccountName| route(name.key()));
     names.unary(by_account, "RecordNames", move |_, _| {
         move |input, _output: &mut OutputBuilderSession<'_, u64, Nothing>| {
-            input.for_each(|_, names| {
-                let mut directory = directory.borrow_mut();
-                names.drain(..).for_each(|name| directory.record(name));
-            });
+            input.for_each(|_, names| directory.record(names.drain(..)));
         }
     })
 }
 
 /// Returns the number by which an account is routed to its worker.
 pub(crate) fn route(key: AccountKey) -> u64 {
-    low_half(key.0 >> 64)
+    u64::from(key.shard())
 }
 
-/// Keeps the totals of `changes` and emits their rows.
+/// Keeps the totals of `changes` in a space of the store and emits their rows.
 ///
 /// `account` is what a key is routed and named by; `row` pushes the row of a key with its total.
 pub(crate) fn totals<'s, K>(
     changes: Stream<'s, u64, Vec<(K, Sides)>>,
     names: Stream<'s, u64, Vec<()>>,
     directory: SharedDirectory,
-    view: View,
+    state: &WorkerState,
+    (space, view): (Space, View),
     account: impl Fn(&K) -> AccountKey + 'static,
     row: impl Fn(&AccountName, &K, &Sides, &mut Table, i8) + 'static,
 ) -> Tables<'s>
 where
-    K: ExchangeData + Hash + Eq + Ord + Copy,
+    K: ExchangeData + StateKey + Ord,
 {
     let account = Rc::new(account);
+    let kept = state.kept::<K, Sides>(space);
     let by_account = {
         let account = Rc::clone(&account);
         Exchange::new(move |change: &(K, Sides)| route(account(&change.0)))
     };
     changes.binary_frontier(names, by_account, Pipeline, view.name(), move |_, _| {
-        let mut kept: HashMap<K, Sides, KeyHasher> = HashMap::default();
         let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<(K, Sides)>)> = BTreeMap::new();
         move |(input, frontier), (names, names_frontier), output| {
             names.for_each(|_, _| ());
@@ -85,18 +80,20 @@ where
                 if frontier.less_equal(first.key()) || names_frontier.less_equal(first.key()) {
                     break;
                 }
-                let (capability, changes) = first.remove();
-                let directory = directory.borrow();
+                let (epoch, (capability, changes)) = first.remove_entry();
+                let mut kept = kept.borrow_mut();
+                kept.begin(epoch);
                 let mut table = Table::new(view);
                 for (key, change) in consolidated(changes) {
-                    let name = directory.name(account(&key));
                     let (before, after) = add(&mut kept, key, &change);
-                    if before.lines > 0 {
-                        row(name, &key, &before, &mut table, -1);
-                    }
-                    if after.lines > 0 {
-                        row(name, &key, &after, &mut table, 1);
-                    }
+                    directory.with_name(account(&key), |name| {
+                        if before.lines > 0 {
+                            row(name, &key, &before, &mut table, -1);
+                        }
+                        if after.lines > 0 {
+                            row(name, &key, &after, &mut table, 1);
+                        }
+                    });
                 }
                 output.session(&capability).give(table);
             }
@@ -105,7 +102,7 @@ where
 }
 
 /// Adds up the changes of one epoch, so that each key changes once.
-fn consolidated<K: Ord + Copy>(mut changes: Vec<(K, Sides)>) -> Vec<(K, Sides)> {
+pub(crate) fn consolidated<K: Ord + Copy>(mut changes: Vec<(K, Sides)>) -> Vec<(K, Sides)> {
     changes.sort_unstable_by_key(|(key, _)| *key);
     changes.dedup_by(|next, sum| {
         let same = next.0 == sum.0;
@@ -120,26 +117,18 @@ fn consolidated<K: Ord + Copy>(mut changes: Vec<(K, Sides)>) -> Vec<(K, Sides)> 
 
 /// Adds a change to a key's total; returns the total before and after. A key without lines and
 /// without sums is forgotten.
-fn add<K: Hash + Eq>(
-    kept: &mut HashMap<K, Sides, KeyHasher>,
+pub(crate) fn add<K: StateKey>(
+    kept: &mut Kept<K, Sides>,
     key: K,
     change: &Sides,
 ) -> (Sides, Sides) {
-    match kept.entry(key) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(*change);
-            (Sides::default(), *change)
-        }
-        Entry::Occupied(mut occupied) => {
-            let before = *occupied.get();
-            let mut after = before;
-            after.plus_equals(change);
-            if after.is_zero() {
-                occupied.remove();
-            } else {
-                occupied.insert(after);
-            }
-            (before, after)
-        }
+    let before = kept.get(&key).map(|sides| *sides).unwrap_or_default();
+    let mut after = before;
+    after.plus_equals(change);
+    if after.is_zero() {
+        kept.remove(key);
+    } else {
+        kept.put(key, after);
     }
+    (before, after)
 }

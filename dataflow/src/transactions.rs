@@ -18,14 +18,13 @@ mod operator;
 mod resolver;
 mod state;
 
-use std::sync::Arc;
-
 use timely::dataflow::Stream;
 use trueup_ledger::{Scale, Table};
 
+use crate::books::Book;
 use crate::names::{AccountKey, AccountName};
 use crate::record::{Accepted, EventRecord};
-use crate::store::TransactionStore;
+use crate::store::WorkerState;
 use crate::sums::Sides;
 
 /// Rows that changed, several to a table.
@@ -38,7 +37,7 @@ pub struct Changes<'s> {
     /// Changes of sums by account, currency and date.
     pub movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
     /// Changes of sums by tenant, currency and hash range of transactions.
-    pub shards: Stream<'s, u64, Vec<((Arc<str>, Arc<str>, u8), Sides)>>,
+    pub shards: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
     /// The name of each account key that this worker uses for the first time.
     pub names: Stream<'s, u64, Vec<AccountName>>,
     /// What became of the events, by partition.
@@ -50,21 +49,27 @@ pub struct Changes<'s> {
 /// Whatever the implementation, the changes of an epoch depend on nothing but the set of events
 /// up to it and the set before it.
 pub trait Transactions {
-    /// Builds the dataflow behind `events`.
-    fn build<'s>(self, events: Stream<'s, u64, Vec<EventRecord>>) -> Changes<'s>;
+    /// Builds the dataflow behind `events`, with the state that is there already.
+    fn build<'s>(
+        self,
+        events: Stream<'s, u64, Vec<EventRecord>>,
+        state: &WorkerState,
+    ) -> Changes<'s>;
 }
 
-/// The implementation that runs: a stateful operator over a store.
-#[derive(Debug)]
-pub struct Stateful<S> {
-    /// Where states live.
-    pub store: S,
+/// The implementation that runs: a stateful operator over the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Stateful {
     /// The scale of amounts in details.
     pub scale: Scale,
 }
 
-impl<S: TransactionStore + 'static> Transactions for Stateful<S> {
-    fn build<'s>(self, events: Stream<'s, u64, Vec<EventRecord>>) -> Changes<'s> {
-        operator::transactions(events, self.store, self.scale)
+impl Transactions for Stateful {
+    fn build<'s>(
+        self,
+        events: Stream<'s, u64, Vec<EventRecord>>,
+        state: &WorkerState,
+    ) -> Changes<'s> {
+        operator::transactions(events, state, self.scale)
     }
 }

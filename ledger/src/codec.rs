@@ -83,6 +83,11 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// Reads all that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
     /// Reads a LEB128 integer of at most 128 bits.
     ///
     /// # Errors

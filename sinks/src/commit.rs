@@ -159,7 +159,11 @@ impl<S: Store> CommitLog<S> {
         self.read_with_hash(epoch).map(|(record, _)| record)
     }
 
-    fn read_with_hash(&self, epoch: Epoch) -> Result<(CommitRecord, String), LogError> {
+    /// Reads a commit and returns its hash with it.
+    ///
+    /// # Errors
+    /// As [`CommitLog::read`].
+    pub fn read_with_hash(&self, epoch: Epoch) -> Result<(CommitRecord, String), LogError> {
         let bytes = self.retry.ask(|| self.store.get(&commit_path(epoch)))?;
         Ok((parse(epoch, &bytes)?, sha256_hex(&bytes)))
     }
@@ -195,12 +199,20 @@ impl<S: Store> CommitLog<S> {
     /// [`LogError::Broken`] names the first bad commit. An edit of a commit that still parses shows
     /// in the next one; of the last commit it does not show.
     pub fn verify_chain(&self) -> Result<(), LogError> {
+        self.verify_chain_from(Epoch(1))
+    }
+
+    /// Does the same for the commits from `first` on, which is taken as it is.
+    ///
+    /// # Errors
+    /// As [`CommitLog::verify_chain`].
+    pub fn verify_chain_from(&self, first: Epoch) -> Result<(), LogError> {
         self.list_head()?;
         let Some((head, _)) = self.head()? else {
             return Ok(());
         };
         let mut read_to: HashMap<PartitionId, Position> = HashMap::new();
-        for record in self.iter(Epoch(1), head) {
+        for record in self.iter(first, head) {
             let record = record.map_err(|error| self.attribute(error))?;
             for input in &record.inputs {
                 let partition = input.partition_id();

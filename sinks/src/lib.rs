@@ -16,8 +16,10 @@
 //! - An unknown outcome (a lost reply, a time-out) is resolved by reading, never by assuming.
 //! - Equal tables make equal bytes: nothing in a file depends on clocks or on chance.
 //!
-//! Absent: what rows mean, positions of sources beyond carrying them, and any thread.
+//! Absent: what rows mean, positions of sources beyond carrying them, and any thread but the one
+//! that looks after the connections to object storage.
 
+pub mod checkpoints;
 pub mod commit;
 pub mod conformance;
 pub mod deltas;
@@ -25,6 +27,7 @@ pub mod directory;
 pub mod error;
 pub mod fault;
 pub mod memory;
+pub mod object;
 pub mod quarantine;
 pub mod reader;
 pub mod record;
@@ -33,12 +36,16 @@ pub mod snapshot;
 pub mod store;
 pub mod totals;
 
+pub use checkpoints::{Copies, CopyWriter, Manifest, read_copy};
 pub use commit::{Appended, ChainBreak, CommitError, CommitLog, Incompatible, LogError};
 pub use deltas::write_deltas;
 pub use directory::DirectoryStore;
 pub use error::SinkError;
 pub use fault::{Fault, FaultPlan, FaultyStore};
 pub use memory::MemoryStore;
+#[cfg(feature = "s3")]
+pub use object::BucketStore;
+pub use object::{BucketConfig, Credentials};
 pub use quarantine::{QuarantineRecord, write_quarantine};
 pub use reader::{digest_at, read_delta_file, rows_at, scan_delta_file, snapshot_at};
 pub use record::{CommitRecord, FileEntry, GENESIS, InputRange};

@@ -1,13 +1,16 @@
-//! `trueup check`: a configuration, and whether its paths can be used.
+//! `trueup check`: a configuration, and whether its paths can be used and its bucket be reached.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::output;
+use super::{output, store};
 use crate::cli::CheckArgs;
 use crate::cluster;
-use crate::config::{Config, ConfigError, ConfigErrors, SourceConfig, TransportConfig};
+use crate::config::{
+    Config, ConfigError, ConfigErrors, SourceConfig, StoreLocation, TransportConfig,
+};
+use crate::exit;
 
 /// Checks everything, changes nothing, and prints a summary.
 ///
@@ -16,13 +19,21 @@ use crate::config::{Config, ConfigError, ConfigErrors, SourceConfig, TransportCo
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config)?;
     let mut errors = Vec::new();
-    if let Err(error) = writable(config.store.path()) {
-        errors.push(ConfigError {
-            key: "store".to_owned(),
-            line: None,
-            problem: format!("{} cannot be written: {error}", config.store.path().display()),
-            remedy: "name a directory that this user may write, or may make".to_owned(),
-        });
+    let unusable = match &config.store {
+        StoreLocation::Directory(path) => writable(path).err().map(|error| {
+            let problem = format!("{} cannot be written: {error}", path.display());
+            (problem, "name a directory that this user may write, or may make")
+        }),
+        // That it may be written to shows when a run opens it: here nothing is changed.
+        bucket @ StoreLocation::Bucket(_) => store::reach(bucket).err().map(|error| {
+            let remedy = "docs/operations.md says what a bucket needs, and where credentials are \
+                          looked for";
+            (exit::describe(&error), remedy)
+        }),
+    };
+    if let Some((problem, remedy)) = unusable {
+        let (key, remedy) = ("store".to_owned(), remedy.to_owned());
+        errors.push(ConfigError { key, line: None, problem, remedy });
     }
     for (index, source) in config.sources.iter().enumerate() {
         if let TransportConfig::LocalLog { path } = &source.transport
@@ -83,7 +94,7 @@ fn summary(config: &Config, path: &Path) -> String {
         "{} is right\n  store: {}\n  amounts: {} fraction digits\n  workers: {}\n  commits: every \
          {} ms or {} records\n{}{cluster}",
         path.display(),
-        config.store.path().display(),
+        config.store,
         config.amount_scale.digits(),
         config.workers,
         config.commit_interval.as_millis(),

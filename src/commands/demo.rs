@@ -115,6 +115,9 @@ impl Stage {
             amount_scale: None,
             commit_interval: Some(Duration::from_millis(250)),
             commit_max_records: Some(20_000),
+            state: None,
+            memory_limit: None,
+            checkpoint_interval: None,
         })?;
         let stop = Arc::new(AtomicBool::new(false));
         let options = run_command::options(&config, false, Arc::clone(&stop))?;

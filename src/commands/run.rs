@@ -11,15 +11,15 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use trueup_ledger::{Counts, Epoch};
-use trueup_sinks::{CommitLog, DirectoryStore, Store};
+use trueup_sinks::{CommitLog, Store};
 
 use super::output::{self, grouped, note};
-use super::{meter, sources, supervise};
+use super::{meter, sources, store, supervise};
 use crate::cli::RunArgs;
 use crate::cluster::{self, Membership};
 use crate::config::{Config, StoreLocation, TransportConfig};
 use crate::exit;
-use crate::pipeline::{self, Options, Progress, RunError, Source, Summary};
+use crate::pipeline::{self, Options, Progress, RunError, Source, StateOptions, Summary};
 
 /// How often progress is logged where no terminal shows it.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -111,14 +111,10 @@ pub(super) fn options(
     until_caught_up: bool,
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<Options> {
-    let StoreLocation::Directory(path) = &config.store;
-    if path.exists() && !path.is_dir() {
-        let shown = path.display();
-        return Err(exit::usage(format!("{shown} is no directory; name one for the store")));
+    if let StoreLocation::Directory(path) = &config.store {
+        apart(config, path)?;
     }
-    apart(config, path)?;
-    let store = DirectoryStore::open(path)
-        .with_context(|| format!("opening the store {}", path.display()))?;
+    let store = store::writable(&config.store)?;
     let source = |source: &crate::config::SourceConfig| {
         anyhow::Ok(Source {
             name: source.name.as_str().into(),
@@ -128,7 +124,7 @@ pub(super) fn options(
         })
     };
     Ok(Options {
-        store: Arc::new(store),
+        store,
         scale: config.amount_scale,
         workers: config.workers,
         commit_interval: config.commit_interval,
@@ -136,6 +132,11 @@ pub(super) fn options(
         sources: config.sources.iter().map(source).collect::<Result<_, _>>()?,
         until_caught_up,
         cluster: None,
+        state: Some(StateOptions {
+            directory: config.state.directory.clone(),
+            memory_limit: config.state.memory_limit,
+            checkpoint_interval: config.state.checkpoint_interval,
+        }),
         configuration_hash: config.hash(),
         stop,
     })
@@ -173,7 +174,7 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
 
 /// Adds what to do where the error alone does not say it.
 fn advised(error: RunError, config: &Config) -> anyhow::Error {
-    let store = config.store.path().display().to_string();
+    let store = config.store.to_string();
     let advice = match &error {
         RunError::Fenced(_) => format!(
             "lost {store} to another writer; what was committed is right. Leave only one \

@@ -14,19 +14,22 @@ use trueup_ledger::Scale;
 use super::error::{ConfigError, Invalid};
 use super::{
     COMMIT_INTERVAL_DEFAULT, COMMIT_MAX_RECORDS_DEFAULT, COMMIT_MAX_RECORDS_MAX, Config,
-    FormatConfig, SourceConfig, TransportConfig, WORKERS_MAX, cluster, kafka, value,
-    workers_default,
+    FormatConfig, SourceConfig, StateConfig, TransportConfig, WORKERS_MAX, bucket, cluster, kafka,
+    value, workers_default,
 };
 
 const ROOT_KEYS: &[&str] = &[
     "store",
+    "store_options",
     "amount_scale",
     "workers",
     "commit_interval",
     "commit_max_records",
+    "state",
     "source",
     "cluster",
 ];
+const STATE_KEYS: &[&str] = &["directory", "memory_limit", "checkpoint_interval"];
 const LOCAL_LOG_KEYS: &[&str] = &["name", "type", "path", "format", "backfill"];
 const KAFKA_KEYS: &[&str] =
     &["name", "type", "brokers", "topic", "start", "properties", "format", "backfill"];
@@ -73,6 +76,7 @@ impl Reading<'_> {
         let base = self.base;
         let store = self.required(&root, "store", "a directory, as in store = \"books\"");
         let store = store.and_then(|at| self.parsed(&root, at, |text| value::store(text, base)));
+        let store = bucket::with_options(self, &root, store);
         let scale_max = u64::from(Scale::MAX);
         let scale = self.integer(&root, "amount_scale", 0..=scale_max);
         let workers = self.integer(&root, "workers", 1..=WORKERS_MAX as u64);
@@ -80,10 +84,12 @@ impl Reading<'_> {
             .optional(&root, "commit_interval")
             .and_then(|at| self.parsed(&root, at, value::commit_interval));
         let records = self.integer(&root, "commit_max_records", 1..=COMMIT_MAX_RECORDS_MAX);
+        let state = store.as_ref().map(|store| self.state(&root, StateConfig::beside(store, base)));
         let sources = self.sources(&root);
         let cluster = cluster::cluster(self, &root);
         Some(Config {
             store: store?,
+            state: state?,
             amount_scale: scale
                 .and_then(|digits| u8::try_from(digits).ok())
                 .and_then(Scale::new)
@@ -101,6 +107,33 @@ impl Reading<'_> {
     /// Returns where relative paths are taken from.
     pub(super) fn base(&self) -> PathBuf {
         self.base.to_owned()
+    }
+
+    fn state(&mut self, root: &Section<'_, '_>, mut state: StateConfig) -> StateConfig {
+        let Some(found) = root.table.get("state") else { return state };
+        let Some(table) = found.get_ref().as_table() else {
+            let problem = format!("it is a {}, no section", kind(found.get_ref()));
+            let remedy = "write a section [state] with directory or memory_limit";
+            self.report(root, "state", Some(found.span()), Invalid::new(problem, remedy));
+            return state;
+        };
+        let section = Section { table, path: "state".to_owned(), span: Some(found.span()) };
+        self.known_keys(&section, STATE_KEYS);
+        let base = self.base;
+        let directory = self.optional(&section, "directory").and_then(|at| {
+            self.parsed(&section, at, |text| match text {
+                "" => Err(Invalid::new("it is empty", "name a directory of a local disk")),
+                text => Ok(base.join(text)),
+            })
+        });
+        let limit = self.optional(&section, "memory_limit");
+        let limit = limit.and_then(|at| self.parsed(&section, at, value::memory_limit));
+        let interval = self.optional(&section, "checkpoint_interval");
+        let interval = interval.and_then(|at| self.parsed(&section, at, value::commit_interval));
+        state.directory = directory.unwrap_or(state.directory);
+        state.memory_limit = limit.unwrap_or(state.memory_limit);
+        state.checkpoint_interval = interval.unwrap_or(state.checkpoint_interval);
+        state
     }
 
     fn sources(&mut self, root: &Section<'_, '_>) -> Vec<SourceConfig> {
@@ -273,7 +306,7 @@ impl Reading<'_> {
         None
     }
 
-    fn boolean(&mut self, section: &Section<'_, '_>, key: &str) -> Option<bool> {
+    pub(super) fn boolean(&mut self, section: &Section<'_, '_>, key: &str) -> Option<bool> {
         let found = section.table.get(key)?;
         let boolean = found.get_ref().as_bool();
         if boolean.is_none() {

@@ -1,6 +1,7 @@
 //! One row, one bad configuration, with exactly the errors it must give.
 
 use super::*;
+use trueup_sinks::BucketConfig;
 
 /// Returns `line key: problem` of every error; the remedies are for people.
 fn errors(text: &str) -> Vec<String> {
@@ -21,7 +22,7 @@ const GOOD_SOURCE: &str = "[[source]]\nname = \"a\"\ntype = \"local_log\"\npath 
 fn the_smallest_configuration_has_the_defaults() {
     let text = format!("store = \"books\"\n{GOOD_SOURCE}");
     let config = Config::parse(&text, Path::new("/base")).unwrap();
-    assert_eq!(config.store.path(), Path::new("/base/books"));
+    assert_eq!(config.store, StoreLocation::Directory(PathBuf::from("/base/books")));
     assert_eq!(config.amount_scale, Scale::DEFAULT);
     assert_eq!(config.commit_interval, COMMIT_INTERVAL_DEFAULT);
     assert_eq!(config.commit_max_records, COMMIT_MAX_RECORDS_DEFAULT);
@@ -42,6 +43,9 @@ fn flags_build_the_same() {
         amount_scale: None,
         commit_interval: None,
         commit_max_records: None,
+        state: None,
+        memory_limit: None,
+        checkpoint_interval: None,
     };
     let from_flags = Config::from_flags(flags).unwrap();
     assert_eq!(Config::parse(text, Path::new("")).unwrap(), from_flags);
@@ -73,6 +77,9 @@ fn the_example_is_valid_and_names_every_key() {
         "workers",
         "commit_interval",
         "commit_max_records",
+        "endpoint",
+        "region",
+        "allow_http",
         "name",
         "type",
         "path",
@@ -232,7 +239,39 @@ fn bad_files() {
             "store = \"s\"\n[source]\nname = \"a\"".to_owned(),
             &["2 source: it is a section, no list of sections"],
         ),
-        (with_source("store = \"s3://b\""), &["1 store: \"s3://b\": object storage comes later"]),
+        (
+            with_source("store = \"gs://b\""),
+            &["1 store: \"gs://b\": object storage other than S3 comes later"],
+        ),
+        (with_source("store = \"s3://b\""), &["1 store: \"b\" is no name of a bucket"]),
+        (
+            with_source("store = \"s3://books//a\""),
+            &["1 store: \"/a\" is no prefix within a bucket"],
+        ),
+        (
+            with_source("store = \"books\"\n[store_options]\nregion = \"eu-west-1\""),
+            &["2 store_options: they are for a store in object storage"],
+        ),
+        (
+            with_source(
+                "store = \"s3://books\"\n[store_options]\nendpoint = \"10.0.0.1:9000\"\n\
+                 region = \"eu west\"\nallow_http = 1\nsecret = \"x\"",
+            ),
+            &[
+                "3 store_options.endpoint: \"10.0.0.1:9000\" is no endpoint",
+                "4 store_options.region: \"eu west\" is no region",
+                "5 store_options.allow_http: 1 is a whole number",
+                "6 store_options.secret: this key is not known",
+            ],
+        ),
+        (
+            with_source("store = \"s3://books\"\n[store_options]\nendpoint = \"http://10.0.0.1\""),
+            &["3 store_options.endpoint: \"http://10.0.0.1\" is not encrypted"],
+        ),
+        (
+            with_source("store = \"s3://books\"\nstore_options = \"eu\""),
+            &["2 store_options: it is a text, no section"],
+        ),
         (with_source("store = 5"), &["1 store: 5 is a whole number"]),
         (
             with_source("store = \"s\"\namount_scale = 2.0"),
@@ -245,6 +284,40 @@ fn bad_files() {
     ];
     for (text, expected) in rows {
         assert_eq!(errors(text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn a_store_in_object_storage_has_options() {
+    let rows = [
+        ("", BucketConfig::new("books", "acme/2026")),
+        (
+            "[store_options]\nregion = \"eu-west-1\"",
+            BucketConfig {
+                region: Some("eu-west-1".to_owned()),
+                ..BucketConfig::new("books", "acme/2026")
+            },
+        ),
+        (
+            "[store_options]\nendpoint = \"http://127.0.0.1:7070/\"",
+            BucketConfig {
+                endpoint: Some("http://127.0.0.1:7070".to_owned()),
+                ..BucketConfig::new("books", "acme/2026")
+            },
+        ),
+        (
+            "[store_options]\nendpoint = \"http://minio:9000\"\nallow_http = true",
+            BucketConfig {
+                endpoint: Some("http://minio:9000".to_owned()),
+                allow_http: true,
+                ..BucketConfig::new("books", "acme/2026")
+            },
+        ),
+    ];
+    for (options, expected) in rows {
+        let text = with(&format!("store = \"s3://books/acme/2026/\"\n{options}"));
+        let config = Config::parse(&text, Path::new("/base")).unwrap();
+        assert_eq!(config.store, StoreLocation::Bucket(expected), "{options}");
     }
 }
 

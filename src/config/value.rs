@@ -1,35 +1,41 @@
 //! The values of the configuration, from text to type. Flags and the file share these, so a value
 //! is right or wrong in both, with the same words.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use trueup_sinks::BucketConfig;
+
 use super::error::Invalid;
+use super::{MEMORY_LIMIT_MIN, bucket};
 
 /// Where epochs are committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreLocation {
     /// A directory of the local file system.
     Directory(PathBuf),
+    /// A prefix of a bucket in S3-compatible object storage.
+    Bucket(BucketConfig),
 }
 
-impl StoreLocation {
-    /// Returns the path of the directory.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+impl fmt::Display for StoreLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreLocation::Directory(path) => path,
+            StoreLocation::Directory(path) => path.display().fmt(f),
+            StoreLocation::Bucket(bucket) => f.write_str(&bucket.url()),
         }
     }
 }
 
-/// Parses a directory or a `file://` URL; a relative directory is taken from `base`.
+/// Parses a directory, a `file://` or an `s3://` URL; a relative directory is taken from `base`.
 ///
 /// # Errors
 /// [`Invalid`] for every other URL.
 pub fn store(text: &str, base: &Path) -> Result<StoreLocation, Invalid> {
-    const REMEDY: &str = "name a directory (\"books\") or a file:// URL (\"file:///srv/books\")";
+    const REMEDY: &str = "name a directory (\"books\"), a file:// URL (\"file:///srv/books\") or an \
+                          s3:// URL (\"s3://bucket/books\")";
     if text.is_empty() {
         return Err(Invalid::new("it is empty", REMEDY));
     }
@@ -49,8 +55,9 @@ pub fn store(text: &str, base: &Path) -> Result<StoreLocation, Invalid> {
                 )),
             }
         }
-        "s3" | "s3a" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss" | "http" | "https" => {
-            Err(Invalid::new(format!("{text:?}: object storage comes later"), REMEDY))
+        "s3" | "s3a" => bucket::location(text, rest).map(StoreLocation::Bucket),
+        "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss" | "http" | "https" => {
+            Err(Invalid::new(format!("{text:?}: object storage other than S3 comes later"), REMEDY))
         }
         other => {
             Err(Invalid::new(format!("{text:?}: {other}:// is no store that trueup knows"), REMEDY))
@@ -123,6 +130,26 @@ fn duration(
         Some(time) if range.contains(&time) => Ok(time),
         Some(_) => Err(Invalid::new(format!("{text:?} is out of range"), remedy)),
         None => Err(Invalid::new(format!("{text:?} is no duration"), remedy)),
+    }
+}
+
+/// Parses a size in bytes: a whole number and `MiB` or `GiB`.
+///
+/// # Errors
+/// [`Invalid`] for everything else, and below [`MEMORY_LIMIT_MIN`].
+pub fn memory_limit(text: &str) -> Result<u64, Invalid> {
+    const REMEDY: &str = "write a whole number and MiB or GiB, \"64MiB\" or more, as in \"4GiB\"";
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit.trim_start() {
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(Invalid::new(format!("{text:?} is no size"), REMEDY)),
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)) {
+        Some(bytes) if bytes >= MEMORY_LIMIT_MIN => Ok(bytes),
+        Some(_) => Err(Invalid::new(format!("{text:?} is too little to work with"), REMEDY)),
+        None => Err(Invalid::new(format!("{text:?} is no size"), REMEDY)),
     }
 }
 
@@ -257,15 +284,20 @@ mod tests {
             ("file://localhost/srv", directory("/srv")),
             ("file://srv/books", None),
             ("file:///srv/%zz", None),
-            ("s3://bucket/books", None),
+            (
+                "s3://bucket/books",
+                Some(StoreLocation::Bucket(BucketConfig::new("bucket", "books"))),
+            ),
+            ("gs://bucket/books", None),
             ("ftp://host/books", None),
             ("", None),
         ];
         for (text, expected) in rows {
             assert_eq!(store(text, base).ok(), expected, "{text:?}");
         }
-        let error = store("s3://b", base).unwrap_err();
-        assert!(error.problem.contains("object storage comes later"));
+        let error = store("gs://b", base).unwrap_err();
+        assert!(error.problem.contains("comes later"));
+        assert_eq!(store("s3://bbb/x/", base).unwrap().to_string(), "s3://bbb/x");
     }
 
     #[test]
@@ -288,6 +320,25 @@ mod tests {
         for (text, expected) in rows {
             let found = commit_interval(text).ok().map(|d| d.as_millis());
             assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        let rows: &[(&str, Option<u64>)] = &[
+            ("64MiB", Some(64 << 20)),
+            ("1 GiB", Some(1 << 30)),
+            ("63MiB", None),
+            ("1GB", None),
+            ("1.5GiB", None),
+            ("-1GiB", None),
+            ("99999999999999999999GiB", None),
+            ("18014398509481984GiB", None),
+            ("GiB", None),
+            ("", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(memory_limit(text).ok(), *expected, "{text:?}");
         }
     }
 

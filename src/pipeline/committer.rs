@@ -15,7 +15,7 @@ use super::{Progress, RunError, Shared, Summary};
 
 /// Publishes epochs.
 pub(crate) struct Committer {
-    pub(crate) log: CommitLog<Arc<dyn Store>>,
+    pub(crate) log: Arc<CommitLog<Arc<dyn Store>>>,
     pub(crate) scale: Scale,
     pub(crate) generation: u64,
     pub(crate) configuration_hash: String,
@@ -64,19 +64,19 @@ struct Whole {
 }
 
 impl Committer {
-    /// Works until the intake says that there is no more, or the run has failed. `head` is the last
-    /// epoch that is committed already.
+    /// Works until the intake says that there is no more, or the run has failed. `since` is the epoch
+    /// that the state is of, `head` the last one that is committed already.
     pub(crate) fn run(
         &self,
         staged: &Receiver<Staged>,
-        head: Epoch,
+        (since, head): (Epoch, Epoch),
         mut observe: impl FnMut(&Progress),
     ) -> Result<Summary, RunError> {
         let started = std::time::Instant::now();
         let mut partial: BTreeMap<Epoch, Partial> = BTreeMap::new();
         let mut summary = Summary { last_epoch: head, ..Summary::default() };
         let mut previous = self.log.head()?.map_or_else(|| GENESIS.to_owned(), |(_, hash)| hash);
-        let mut next = Epoch(1);
+        let mut next = Epoch(since.0 + 1);
         let mut end = None;
         while end.is_none_or(|end| next <= end) {
             match staged.recv_timeout(std::time::Duration::from_millis(100)) {

@@ -158,7 +158,10 @@ impl Conductor {
 
     fn close(&self, known: &mut Known) {
         let epoch_time_micros = now_micros();
-        (self.give)(Order::Close(Closed { epoch: known.open, epoch_time_micros, replay: false }));
+        let epoch = known.open;
+        // Each process decides for its own state whether it is sealed.
+        let closed = Closed { epoch, epoch_time_micros, replay: false, checkpoint: false };
+        (self.give)(Order::Close(closed));
         known.open = Epoch(known.open.0 + 1);
         known.filled = false;
         known.caught_up.clear();

@@ -14,6 +14,7 @@ use trueup_ledger::Epoch;
 use trueup_sinks::InputRange;
 use trueup_sources::{Polled, RawBatch, SourceError, Transport};
 
+use super::checkpoints::{Cadence, Checkpoints};
 use super::cuts::{Orders, Report, State};
 use super::readers::{Reader, Readers, UNAVAILABLE_MAX, patiently};
 use super::replay::{Expected, Past, beginning};
@@ -47,6 +48,8 @@ pub(crate) struct Intake {
     pub(crate) report: Box<dyn Fn(Report) + Send>,
     /// Whether it has been reported that this process is to stop.
     pub(crate) stop_told: bool,
+    pub(crate) cadence: Cadence,
+    pub(crate) checkpoints: Arc<Checkpoints>,
     /// The last epoch that was closed.
     pub(crate) last: Epoch,
     /// Which partition is asked first.
@@ -130,8 +133,17 @@ impl Intake {
     /// Reads the committed ranges again, each in the epoch it was in. Returns whether it came to
     /// the end, rather than being stopped on the way.
     fn replay(&mut self, readers: &mut Readers, past: &Past) -> Result<bool, Stopped> {
+        if let Some(base) = past.base() {
+            for reader in &mut readers.readers {
+                let range = base.inputs.iter().find(|input| input.partition_id() == reader.id);
+                let Some(range) = range else { continue };
+                let fingerprint = range.fingerprint.as_deref();
+                let resume = || reader.partition.resume(&range.to, fingerprint);
+                self.or_fail(patiently(resume, || self.gives_up()))?;
+            }
+        }
         for commit in past.commits() {
-            if !self.shared.wait_for_room(commit.epoch) {
+            if !self.shared.wait_for_room(commit.epoch, &self.checkpoints) {
                 return Err(Stopped);
             }
             let wanted: BTreeMap<_, _> =
@@ -149,6 +161,7 @@ impl Intake {
                 epoch: commit.epoch,
                 epoch_time_micros: commit.epoch_time_micros,
                 replay: true,
+                checkpoint: self.cadence.take(commit.epoch, false),
             };
             self.close(readers, closed, Some(Expected::of(commit)))?;
             self.last = commit.epoch;
@@ -232,7 +245,7 @@ impl Intake {
 
     /// Reads one epoch and closes it when ordered to. Returns whether another one is to come.
     fn live_epoch(&mut self, readers: &mut Readers, epoch: Epoch) -> Result<bool, Stopped> {
-        if !self.shared.wait_for_room(epoch) {
+        if !self.shared.wait_for_room(epoch, &self.checkpoints) {
             return Err(Stopped);
         }
         readers.readers.iter_mut().for_each(Reader::begin_epoch);
@@ -246,7 +259,12 @@ impl Intake {
             if self.is_over(epoch) {
                 return Ok(false);
             }
-            if let Some(closed) = self.orders.closing(epoch) {
+            if let Some(mut closed) = self.orders.closing(epoch) {
+                let last = self.orders.end() == Some(epoch);
+                if last {
+                    self.cadence.wait(&self.shared);
+                }
+                closed.checkpoint = self.cadence.take(epoch, last);
                 self.close(readers, closed, None)?;
                 self.last = epoch;
                 return Ok(true);
@@ -266,11 +284,13 @@ impl Intake {
                 || got.bytes >= EPOCH_BYTES_MAX
                 || age.is_some_and(|age| age >= self.commit_interval)
             {
-                self.report(epoch, State::Enough);
-                told = Some(State::Enough);
+                // What is full and the last is both; others may still have more.
+                let last = told.is_none() && self.has_all(readers);
+                let state = if last { State::CaughtUp } else { State::Enough };
+                self.report(epoch, state);
+                told = Some(state);
             } else if got.records == before {
-                let caught_up = || readers.readers.iter().all(Reader::caught_up);
-                if self.until_caught_up && told.is_none() && caught_up() {
+                if told.is_none() && self.has_all(readers) {
                     self.report(epoch, State::CaughtUp);
                     told = Some(State::CaughtUp);
                     continue;
@@ -279,6 +299,11 @@ impl Intake {
                 wait(&mut readers.transports, left.min(IDLE));
             }
         }
+    }
+
+    /// Whether a run that ends when caught up has nothing more to read.
+    fn has_all(&self, readers: &Readers) -> bool {
+        self.until_caught_up && readers.readers.iter().all(Reader::caught_up)
     }
 
     /// Lets every live partition have a turn, then every backfill, unless the live ones are busy.

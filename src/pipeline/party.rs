@@ -139,11 +139,11 @@ impl Party {
         &self,
         committer: &Committer,
         staged: &Receiver<Staged>,
-        head: Epoch,
+        extent: (Epoch, Epoch),
         mut observe: impl FnMut(&Progress),
     ) -> Result<Summary, RunError> {
         match &self.role {
-            Role::Leader(leader) => committer.run(staged, head, |progress| {
+            Role::Leader(leader) => committer.run(staged, extent, |progress| {
                 leader.committed(progress);
                 observe(progress);
             }),

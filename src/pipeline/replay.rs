@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use trueup_ledger::{Counts, Epoch, PartitionId, Position, Scale};
+use trueup_ledger::{Counts, Epoch, PartitionId, Position};
 use trueup_sinks::{CommitLog, CommitRecord, InputRange, Store, ViewTotals};
 
 use super::RunError;
 
-/// The commits of a store. They are held as a whole for now: a run rebuilds its state from the
-/// beginning of the log.
+/// The commits of a store that a run needs: the one that its state is of, and those behind it.
 pub(crate) struct Past {
+    /// The commit of the state; `None` where a run rebuilds its state from the beginning.
+    base: Option<CommitRecord>,
+    /// The commits that are derived again.
     commits: Vec<CommitRecord>,
 }
 
@@ -21,38 +23,41 @@ pub(crate) struct Expected {
     pub(crate) views: BTreeMap<String, ViewTotals>,
 }
 
-/// Reads and checks the commits of a store.
-pub(crate) fn past<S: Store>(
-    log: &CommitLog<S>,
-    scale: Scale,
-    configuration_hash: &str,
-) -> Result<Past, RunError> {
-    log.check_compatible(scale, configuration_hash)?;
-    log.verify_chain()?;
+/// Reads and checks the commits of a store from `since` on, the epoch that the state is of.
+pub(crate) fn past<S: Store>(log: &CommitLog<S>, since: Epoch) -> Result<Past, RunError> {
+    log.verify_chain_from(Epoch(since.0.max(1)))?;
+    let base = if since.0 > 0 { Some(log.read(since)?) } else { None };
     let mut commits = Vec::new();
     if let Some((head, _)) = log.head()? {
-        for epoch in 1..=head.0 {
-            commits.push(log.read(Epoch(epoch))?);
+        for record in log.iter(Epoch(since.0 + 1), head) {
+            commits.push(record?);
         }
     }
-    Ok(Past { commits })
+    Ok(Past { base, commits })
 }
 
 impl Past {
-    pub(crate) fn head(&self) -> Epoch {
-        Epoch(self.commits.len() as u64)
+    fn newest_first(&self) -> impl Iterator<Item = &CommitRecord> {
+        self.commits.iter().rev().chain(&self.base)
     }
 
-    /// The generation of the last start that committed something.
+    pub(crate) fn head(&self) -> Epoch {
+        self.newest_first().next().map_or(Epoch(0), |commit| commit.epoch)
+    }
+
+    /// Returns the commit that the state is of.
+    pub(crate) fn base(&self) -> Option<&CommitRecord> {
+        self.base.as_ref()
+    }
+
+    /// Returns the generation of the last start that committed something.
     pub(crate) fn generation(&self) -> u64 {
-        self.commits.last().map_or(0, |commit| commit.generation)
+        self.newest_first().next().map_or(0, |commit| commit.generation)
     }
 
     /// Returns the last committed range of a partition.
     pub(crate) fn last_range(&self, partition: &PartitionId) -> Option<&InputRange> {
-        self.commits
-            .iter()
-            .rev()
+        self.newest_first()
             .flat_map(|commit| &commit.inputs)
             .find(|input| input.partition_id() == *partition)
     }
@@ -60,9 +65,8 @@ impl Past {
     /// Returns every partition that a commit names.
     pub(crate) fn partitions(&self) -> Vec<PartitionId> {
         let mut partitions: Vec<_> = self
-            .commits
-            .last()
-            .into_iter()
+            .newest_first()
+            .take(1)
             .flat_map(|commit| commit.inputs.iter().map(InputRange::partition_id))
             .collect();
         partitions.sort();

@@ -9,13 +9,14 @@ use std::thread::Thread;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, bounded};
 use serde::{Deserialize, Serialize};
-use trueup_dataflow::store::MemoryStore;
+use trueup_dataflow::store::{Disk, Sealed, WorkerState};
 use trueup_dataflow::transactions::Stateful;
-use trueup_dataflow::{Engine, Host, Hosts, Links, Origin};
+use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Links, Origin};
 use trueup_ledger::{Epoch, PartitionId, Rejection, Scale};
 use trueup_sinks::QuarantineRecord;
 use trueup_sources::{Format, Frame, RawBatch};
 
+use super::checkpoints::Checkpoints;
 use super::stager::{self, ToStage};
 use super::{PATIENCE, RunError, Shared};
 
@@ -42,6 +43,8 @@ pub(crate) struct Closed {
     pub(crate) epoch_time_micros: i64,
     /// Whether the epoch is committed already, and only derived again.
     pub(crate) replay: bool,
+    /// Whether its state goes to disk.
+    pub(crate) checkpoint: bool,
 }
 
 /// What every worker needs.
@@ -52,6 +55,10 @@ pub(crate) struct Setup {
     /// The format of each partition.
     pub(crate) formats: Arc<[Arc<dyn Format>]>,
     pub(crate) shared: Arc<Shared>,
+    /// The state on disk, and the epoch that it is of.
+    pub(crate) disk: Option<Disk>,
+    pub(crate) since: Epoch,
+    pub(crate) checkpoints: Arc<Checkpoints>,
 }
 
 /// The running threads.
@@ -136,6 +143,7 @@ pub(crate) fn start(
     links: Option<Links>,
     setup: &Setup,
     stagers: &stager::Setup,
+    sealed: &Sender<Sealed>,
 ) -> Result<Workers, RunError> {
     let count = work.len();
     let cannot = |error: &dyn std::fmt::Display| {
@@ -155,13 +163,16 @@ pub(crate) fn start(
     }
     let (started, threads) = bounded(count);
     let resources = slots(work.into_iter().zip(outputs));
+    // Each worker's sender goes with its thread, so that the checkpoint thread sees them end.
+    let sealed = slots((0..count).map(|_| sealed.clone()));
     let setup = setup.clone();
     let on_worker = move |host: &mut Host<'_>| {
         // Workers are numbered across processes, each of which has as many.
         let place = host.index() % count;
         let _ = started.send((place, std::thread::current()));
-        if let Some((work, output)) = take(&resources, place) {
-            let part = AssertUnwindSafe(|| work_on(host, &work, output, &setup));
+        let resources = (take(&resources, place), take(&sealed, place));
+        if let (Some((work, output)), Some(sealed)) = resources {
+            let part = AssertUnwindSafe(|| work_on(host, &work, output, sealed, &setup));
             if let Err(panic) = catch_unwind(part) {
                 setup.shared.fail(RunError::Failed(format!(
                     "a worker stopped: {}; what was committed is exact, start again",
@@ -198,17 +209,66 @@ struct Aside {
 
 type Asides = Rc<RefCell<BTreeMap<Epoch, Aside>>>;
 
-fn work_on(host: &mut Host<'_>, work: &Receiver<Work>, output: Sender<ToStage>, setup: &Setup) {
+fn work_on(
+    host: &mut Host<'_>,
+    work: &Receiver<Work>,
+    output: Sender<ToStage>,
+    sealed: Sender<Sealed>,
+    setup: &Setup,
+) {
     let asides = Asides::default();
-    let transactions = Stateful { store: MemoryStore::default(), scale: setup.scale };
-    let for_output = Rc::clone(&asides);
-    let shared = Arc::clone(&setup.shared);
-    let first = Epoch(1);
-    let mut engine = Engine::build(host, transactions, setup.scale, first, move |epoch| {
-        let aside = for_output.borrow_mut().remove(&epoch.epoch).unwrap_or_default();
+    let worker = host.index();
+    let state = WorkerState::new(setup.disk.clone(), worker, host.workers());
+    let transactions = Stateful { scale: setup.scale };
+    let first = Epoch(setup.since.0 + 1);
+    let hand_over = hand_over(&asides, &state, output, sealed, &setup.shared);
+    let mut engine = Engine::build(host, transactions, setup.scale, &state, first, hand_over);
+    let mut decoder = Decoder { setup, asides: &asides };
+    while !setup.shared.has_failed() && !setup.shared.is_done() {
+        match work.try_recv() {
+            Ok(Work::Batch { epoch, batch, first_ordinal }) => {
+                assert_eq!(engine.epoch(), epoch, "a batch belongs to the open epoch");
+                decoder.decode(&batch, first_ordinal, &mut engine);
+                host.step();
+            }
+            Ok(Work::Close(closed)) => {
+                let mut asides = asides.borrow_mut();
+                asides.entry(closed.epoch).or_default().closed = Some(closed);
+                drop(asides);
+                state.release(setup.checkpoints.done());
+                if closed.checkpoint {
+                    state.request_seal(closed.epoch);
+                }
+                engine.close();
+                host.step();
+            }
+            // Without more work the worker goes on until everything is committed: the others need
+            // its part of the dataflow.
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => host.step_or_park(PATIENCE),
+        }
+        setup.checkpoints.gathered(worker, state.bytes().0);
+    }
+}
+
+/// What is called with this worker's share of each epoch that is complete.
+fn hand_over(
+    asides: &Asides,
+    state: &WorkerState,
+    output: Sender<ToStage>,
+    sealed: Sender<Sealed>,
+    shared: &Arc<Shared>,
+) -> impl FnMut(EpochOutput) + 'static {
+    let (asides, state, shared) = (Rc::clone(asides), state.clone(), Arc::clone(shared));
+    move |epoch| {
+        let aside = asides.borrow_mut().remove(&epoch.epoch).unwrap_or_default();
         let Some(closed) = aside.closed else {
             unreachable!("epoch {} is complete before it was closed", epoch.epoch);
         };
+        if closed.checkpoint {
+            // There is room: one checkpoint is under way at a time. Where nobody receives, the run
+            // has ended otherwise.
+            let _ = sealed.send(state.seal(closed.epoch));
+        }
         let mut piece = ToStage {
             closed,
             output: epoch,
@@ -226,26 +286,6 @@ fn work_on(host: &mut Host<'_>, work: &Receiver<Work>, output: Sender<ToStage>, 
                     return;
                 }
             }
-        }
-    });
-    let mut decoder = Decoder { setup, asides: &asides };
-    while !setup.shared.has_failed() && !setup.shared.is_done() {
-        match work.try_recv() {
-            Ok(Work::Batch { epoch, batch, first_ordinal }) => {
-                assert_eq!(engine.epoch(), epoch, "a batch belongs to the open epoch");
-                decoder.decode(&batch, first_ordinal, &mut engine);
-                host.step();
-            }
-            Ok(Work::Close(closed)) => {
-                let mut asides = asides.borrow_mut();
-                asides.entry(closed.epoch).or_default().closed = Some(closed);
-                drop(asides);
-                engine.close();
-                host.step();
-            }
-            // Without more work the worker goes on until everything is committed: the others need
-            // its part of the dataflow.
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => host.step_or_park(PATIENCE),
         }
     }
 }

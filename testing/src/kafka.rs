@@ -14,8 +14,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
+use crate::ports::free_ports;
 use crate::process::Running;
 use crate::temp_dir;
 
@@ -48,11 +48,6 @@ const START_ATTEMPTS: usize = 4;
 
 /// How many lines of the server's log end an error.
 const TAIL_LINES: usize = 40;
-
-/// Where ports are looked for: below those that Linux hands out to outgoing connections (32768 and
-/// up), because a client that keeps calling a broker that is down can otherwise be given, as its
-/// own port, the one it calls, and the restarted broker then finds it taken.
-const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// The server's properties apart from its ports and directory. One node replicates nothing, topics
 /// exist only when a test creates them, and consumer groups form without delay.
@@ -345,22 +340,4 @@ impl Drop for KafkaBroker {
         // If it cannot be stopped in order, dropping `Running` still kills it.
         let _ = self.stop();
     }
-}
-
-/// Finds two ports on which nothing listens now.
-fn free_ports() -> anyhow::Result<[u16; 2]> {
-    let random = RandomState::new();
-    let mut held: Vec<(u16, TcpListener)> = Vec::new();
-    // Each is held until both are found, so that they differ.
-    for candidate in 0..1_000_u32 {
-        let step = random.hash_one(candidate) % u64::from(PORTS.end - PORTS.start);
-        let port = PORTS.start + u16::try_from(step)?;
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            held.push((port, listener));
-        }
-        if let [(first, _), (second, _)] = held[..] {
-            return Ok([first, second]);
-        }
-    }
-    bail!("found no two free ports between {} and {}", PORTS.start, PORTS.end)
 }

@@ -4,6 +4,7 @@
 //! - [`process`]: a program under test that can be killed, timed and read.
 //! - [`python`]: a Python interpreter with pinned packages, to read our files with other people's
 //!   code.
+//! - [`s3`]: a real S3 server, versitygw, on a directory and on loopback.
 //!
 //! Everything that must be downloaded is kept under [`target_dir`], is downloaded once, and is safe
 //! to ask for from several test binaries at the same time. What is missing on the machine is an
@@ -14,7 +15,9 @@
 pub mod kafka;
 pub mod process;
 pub mod python;
+pub mod s3;
 
+mod ports;
 mod prepared;
 
 use std::path::{Path, PathBuf};

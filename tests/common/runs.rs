@@ -25,6 +25,7 @@ impl Job {
             sources: Vec::new(),
             until_caught_up: true,
             cluster: None,
+            state: None,
             configuration_hash: "test".to_owned(),
             stop: Arc::new(AtomicBool::new(false)),
         })

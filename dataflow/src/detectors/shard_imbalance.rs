@@ -1,40 +1,56 @@
 //! `shard_imbalance`: debits against credits over each of 256 hash ranges of transactions, to
 //! find in which part of the books a trial imbalance is.
 //!
-//! In: changes of sums by tenant, currency and hash range. Out: rows of `imbalances`. Subject: the
-//! range, three digits; amount: debits − credits. State: an arrangement of one sum a key.
+//! In: changes of sums by book and hash range. Out: rows of `imbalances`. Subject: the range, three
+//! digits; amount: debits − credits. State: one sum a key, in the store.
 
-use std::sync::Arc;
-
-use differential_dataflow::VecCollection;
-use differential_dataflow::operators::CountTotal;
+use timely::dataflow::Stream;
 use trueup_ledger::transaction::sides_detail;
-use trueup_ledger::{Scale, View};
+use trueup_ledger::{Scale, Table, View};
 
 use super::Finding;
-use crate::publish::tabulate;
+use crate::books::{Book, summed};
+use crate::store::{Space, WorkerState};
 use crate::sums::Sides;
 use crate::transactions::Tables;
 
 /// Builds the detector.
 pub(crate) fn shard_imbalance<'s>(
-    shards: VecCollection<'s, u64, (Arc<str>, Arc<str>, u8), Sides>,
+    changes: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
+    state: &WorkerState,
     scale: Scale,
 ) -> Tables<'s> {
-    let sums = shards.count_total();
-    tabulate(sums, View::Imbalances, move |((tenant, currency, shard), sides), table, diff| {
-        let amount = sides.difference();
-        if amount != 0 {
-            let finding = Finding {
-                tenant,
-                detector: "shard_imbalance",
-                subject: &format!("{shard:03}"),
-                currency,
-                amount,
-                severity: "critical",
-                detail: &sides_detail(sides.debits, sides.credits, scale),
-            };
-            finding.push(table, diff);
-        }
-    })
+    summed(
+        "ShardImbalance",
+        changes,
+        state,
+        (Space::Shards, 0),
+        |book, shard| (book, shard),
+        move |_, change, out| {
+            let mut table = Table::new(View::Imbalances);
+            for (sides, diff) in [(change.before, -1), (change.after, 1)] {
+                push(change.book, change.key.1, sides, scale, &mut table, diff);
+            }
+            if !table.is_empty() {
+                out.push(table);
+            }
+        },
+        |_, _, _| {},
+    )
+}
+
+fn push(book: &Book, shard: u8, sides: Sides, scale: Scale, table: &mut Table, diff: i8) {
+    let amount = sides.difference();
+    if amount != 0 {
+        let finding = Finding {
+            tenant: &book.tenant,
+            detector: "shard_imbalance",
+            subject: &format!("{shard:03}"),
+            currency: &book.currency,
+            amount,
+            severity: "critical",
+            detail: &sides_detail(sides.debits, sides.credits, scale),
+        };
+        finding.push(table, diff);
+    }
 }

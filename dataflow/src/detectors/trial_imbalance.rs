@@ -8,16 +8,17 @@ use trueup_ledger::transaction::sides_detail;
 use trueup_ledger::{Scale, View};
 
 use super::Finding;
+use crate::books::Book;
 use crate::publish::tabulate;
+use crate::sums::Sides;
 use crate::transactions::Tables;
-use crate::views::trial_balance::Book;
 
 /// Builds the detector.
 pub(crate) fn trial_imbalance<'s>(
-    books: VecCollection<'s, u64, Book, isize>,
+    books: VecCollection<'s, u64, (Book, Sides), isize>,
     scale: Scale,
 ) -> Tables<'s> {
-    tabulate(books, View::Imbalances, move |((tenant, currency), sides), table, diff| {
+    tabulate(books, View::Imbalances, move |(Book { tenant, currency, .. }, sides), table, diff| {
         let amount = sides.difference();
         if amount != 0 {
             let finding = Finding {

@@ -10,6 +10,7 @@ use trueup_ledger::{Side, View};
 
 use differential_dataflow::difference::{IsZero, Semigroup};
 
+use crate::books::Book;
 use crate::hash::KeyHasher;
 use crate::names::{AccountKey, AccountName, Interner};
 use crate::record::Accepted;
@@ -18,7 +19,7 @@ use crate::sums::Sides;
 /// Sums by account, currency and date.
 pub(crate) type Movements = Vec<((AccountKey, i32), Sides)>;
 /// Sums by tenant, currency and hash range of transactions.
-pub(crate) type Shards = Vec<((Arc<str>, Arc<str>, u8), Sides)>;
+pub(crate) type Shards = Vec<((Book, u8), Sides)>;
 
 /// Gathers rows, and the sums of the posting lines among them.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct Emitter {
     imbalances: Table,
     movements: HashMap<(AccountKey, i32), Sides, KeyHasher>,
     books: Interner,
-    book_names: HashMap<AccountKey, (Arc<str>, Arc<str>), KeyHasher>,
+    known_books: HashMap<AccountKey, Book, KeyHasher>,
     shards: HashMap<(AccountKey, u8), Sides, KeyHasher>,
     interner: Interner,
     accepted: BTreeMap<u32, Accepted>,
@@ -52,7 +53,7 @@ impl Emitter {
             imbalances: Table::new(View::Imbalances),
             movements: HashMap::default(),
             books: Interner::default(),
-            book_names: HashMap::default(),
+            known_books: HashMap::default(),
             shards: HashMap::default(),
             interner: Interner::default(),
             accepted: BTreeMap::new(),
@@ -116,15 +117,16 @@ impl Emitter {
             }
         }
         for name in self.books.take_fresh() {
-            let shared = (Arc::from(&*name.tenant), Arc::from(&*name.currency));
-            self.book_names.insert(name.key(), shared);
+            let book = Book {
+                key: name.key(),
+                tenant: Arc::from(&*name.tenant),
+                currency: Arc::from(&*name.currency),
+            };
+            self.known_books.insert(book.key, book);
         }
-        let names = &self.book_names;
+        let books = &self.known_books;
         let shards = self.shards.drain().filter(|(_, sides)| !sides.is_zero());
-        let shards = shards.map(|((book, shard), sides)| {
-            let (tenant, currency) = &names[&book];
-            ((Arc::clone(tenant), Arc::clone(currency), shard), sides)
-        });
+        let shards = shards.map(|((book, shard), sides)| ((books[&book].clone(), shard), sides));
         Emitted {
             tables,
             shards: shards.collect(),

@@ -7,7 +7,6 @@
 //! one after the other, although input of later ones may already wait.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
@@ -23,9 +22,10 @@ use super::Changes;
 use super::emitter::Emitted;
 use super::links::{Mail, Phase};
 use super::resolver::Resolver;
+use crate::books::Book;
 use crate::names::{AccountKey, AccountName};
 use crate::record::{Accepted, EventRecord};
-use crate::store::TransactionStore;
+use crate::store::{Space, WorkerState};
 use crate::sums::Sides;
 
 type Time = Product<u64, u32>;
@@ -44,20 +44,21 @@ fn phase_of(round: u32) -> Phase {
 }
 
 /// Builds the operator.
-pub(super) fn transactions<'s, S: TransactionStore + 'static>(
+pub(super) fn transactions<'s>(
     events: Stream<'s, u64, Vec<EventRecord>>,
-    store: S,
+    state: &WorkerState,
     scale: Scale,
 ) -> Changes<'s> {
     let outer = events.scope();
-    outer.iterative::<u32, _, _>(|inner| build(outer, inner, events, Resolver::new(store, scale)))
+    let resolver = Resolver::new(state.kept(Space::Transactions), scale);
+    outer.iterative::<u32, _, _>(|inner| build(outer, inner, events, resolver))
 }
 
-fn build<'s, 'i, S: TransactionStore + 'static>(
+fn build<'s, 'i>(
     outer: Scope<'s, u64>,
     inner: Scope<'i, Time>,
     events: Stream<'s, u64, Vec<EventRecord>>,
-    resolver: Resolver<S>,
+    resolver: Resolver,
 ) -> Changes<'s> {
     let (handle, mail) = inner.feedback::<Vec<Mail>>(Product::new(0, 1));
     let by_event = Exchange::new(|record: &EventRecord| u64::from(record.key.shard()));
@@ -75,8 +76,7 @@ fn build<'s, 'i, S: TransactionStore + 'static>(
     let mut table_output: Builder<Table> = OutputBuilder::from(table_output);
     let mut movement_output: Builder<((AccountKey, i32), Sides)> =
         OutputBuilder::from(movement_output);
-    let mut shard_output: Builder<((Arc<str>, Arc<str>, u8), Sides)> =
-        OutputBuilder::from(shard_output);
+    let mut shard_output: Builder<((Book, u8), Sides)> = OutputBuilder::from(shard_output);
     let mut name_output: Builder<AccountName> = OutputBuilder::from(name_output);
     let mut accepted_output: Builder<(u32, Accepted)> = OutputBuilder::from(accepted_output);
     builder.build(move |_capabilities| {
@@ -145,13 +145,13 @@ struct Waiting {
 }
 
 /// What waits, by epoch and round, and the resolver that will do it.
-struct Schedule<S> {
-    resolver: Resolver<S>,
+struct Schedule {
+    resolver: Resolver,
     waiting: BTreeMap<(u64, u32), Waiting>,
 }
 
-impl<S: TransactionStore> Schedule<S> {
-    fn new(resolver: Resolver<S>) -> Schedule<S> {
+impl Schedule {
+    fn new(resolver: Resolver) -> Schedule {
         Schedule { resolver, waiting: BTreeMap::new() }
     }
 
@@ -185,7 +185,7 @@ impl<S: TransactionStore> Schedule<S> {
         let phase = phase_of(round);
         let mut outbox = Vec::new();
         if !waiting.events.is_empty() {
-            self.resolver.events(waiting.events, &mut outbox);
+            self.resolver.events(waiting.held.time().outer, waiting.events, &mut outbox);
         }
         if !waiting.mail.is_empty() {
             self.resolver.mail(waiting.mail, &mut outbox);

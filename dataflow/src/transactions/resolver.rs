@@ -1,6 +1,9 @@
 //! One worker's transactions: takes events and mail, keeps states in the store, and gathers what
 //! changes. Knows nothing of timely; [`super::operator`] schedules it.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use trueup_ledger::transaction::{Inflows, Standing, fold};
@@ -11,12 +14,14 @@ use super::links::{Mail, Phase, Touched, inflows, standing, with_fold};
 use super::state::{State, stored};
 use crate::hash::KeyHasher;
 use crate::record::EventRecord;
-use crate::store::TransactionStore;
+use crate::store::Kept;
+
+/// The states of one worker's transactions.
+pub(crate) type States = Rc<RefCell<Kept<TransactionKey, Box<[u8]>>>>;
 
 /// The transactions that one worker owns.
-#[derive(Debug)]
-pub(crate) struct Resolver<S> {
-    store: S,
+pub(crate) struct Resolver {
+    store: States,
     scale: Scale,
     emitter: Emitter,
     touched: HashMap<TransactionKey, InEpoch, KeyHasher>,
@@ -29,8 +34,8 @@ struct InEpoch {
     rows_before: EncodedRows,
 }
 
-impl<S: TransactionStore> Resolver<S> {
-    pub(crate) fn new(store: S, scale: Scale) -> Resolver<S> {
+impl Resolver {
+    pub(crate) fn new(store: States, scale: Scale) -> Resolver {
         Resolver { store, scale, emitter: Emitter::new(), touched: HashMap::default() }
     }
 
@@ -39,8 +44,14 @@ impl<S: TransactionStore> Resolver<S> {
     }
 
     /// Takes all events of an epoch, before any mail of it.
-    pub(crate) fn events(&mut self, mut records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
+    pub(crate) fn events(
+        &mut self,
+        epoch: u64,
+        mut records: Vec<EventRecord>,
+        outbox: &mut Vec<Mail>,
+    ) {
         assert!(self.touched.is_empty(), "the epoch before has emitted");
+        self.store.borrow_mut().begin(epoch);
         // Equal records are judged in the order of their origin, so that a re-run counts the same
         // ones as duplicates.
         records.sort_unstable_by_key(|record| (record.key, record.origin));
@@ -74,7 +85,8 @@ impl<S: TransactionStore> Resolver<S> {
         let Some(fold) = fold(&events) else { unreachable!("one event folds to something") };
         // Rows are made before the state is stored, from the bytes that are about to be moved;
         // whether the transaction is new is asked first, by a look that does not copy.
-        if self.store.get(key).is_some() {
+        let mut store = self.store.borrow_mut();
+        if store.contains(&key) {
             drop(events);
             return Some(EventRecord { key, origin, canonical });
         }
@@ -87,15 +99,13 @@ impl<S: TransactionStore> Resolver<S> {
         );
         drop(events);
         self.emitter.accept(origin.partition, true);
-        if self.store.put_new(key, canonical).is_err() {
-            unreachable!("a state appeared between a look and a put of one thread");
-        }
+        store.put(key, canonical);
         None
     }
 
     /// Any other case: several events, a known transaction, a link.
     fn several(&mut self, key: TransactionKey, records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
-        let mut state = self.store.get(key).map(State::decode).unwrap_or_default();
+        let mut state = self.state(key);
         let linked_before = !state.links.is_empty();
         let kind_before = kind_of(&state);
         let rows_before = rows_of(&state, self.scale);
@@ -109,8 +119,13 @@ impl<S: TransactionStore> Resolver<S> {
         } else {
             let rows = rows_of(&state, self.scale);
             emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
-            self.store.put(key, state.encode());
+            self.store.borrow_mut().put(key, state.encode());
         }
+    }
+
+    fn state(&self, key: TransactionKey) -> State {
+        let mut store = self.store.borrow_mut();
+        store.get(&key).map(|state| State::decode(&state)).unwrap_or_default()
     }
 
     /// Adds events to a state and counts them; says whether any was new.
@@ -137,7 +152,10 @@ impl<S: TransactionStore> Resolver<S> {
 
     fn touch(&mut self, key: TransactionKey) {
         if let Entry::Vacant(vacant) = self.touched.entry(key) {
-            let state = self.store.get(key).map(State::decode).unwrap_or_default();
+            let state = {
+                let mut store = self.store.borrow_mut();
+                store.get(&key).map(|state| State::decode(&state)).unwrap_or_default()
+            };
             let rows_before = rows_of(&state, self.scale);
             vacant.insert(InEpoch { touched: Touched::new(key, state), rows_before });
         }
@@ -170,7 +188,7 @@ impl<S: TransactionStore> Resolver<S> {
         for (key, InEpoch { touched, rows_before }) in self.touched.drain() {
             let rows = rows_of(&touched.state, self.scale);
             emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
-            self.store.put(key, touched.state.encode());
+            self.store.borrow_mut().put(key, touched.state.encode());
         }
     }
 }

@@ -9,6 +9,7 @@ use trueup_ledger::table::Value;
 use trueup_ledger::{Table, View};
 
 use crate::names::AccountKey;
+use crate::store::{Space, WorkerState};
 use crate::sums::Sides;
 use crate::totals::{SharedDirectory, totals};
 use crate::transactions::Tables;
@@ -18,13 +19,15 @@ pub(crate) fn balances<'s>(
     movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
     names: Stream<'s, u64, Vec<()>>,
     directory: SharedDirectory,
+    state: &WorkerState,
 ) -> Tables<'s> {
     let by_account = movements.map(|((account, _date), sides)| (account, sides));
     totals(
         by_account,
         names,
         directory,
-        View::Balances,
+        state,
+        (Space::Balances, View::Balances),
         |key| *key,
         |name, _, sides, table, diff| {
             let balance = sides.difference();

@@ -8,6 +8,7 @@ use trueup_ledger::View;
 use trueup_ledger::table::Value;
 
 use crate::names::AccountKey;
+use crate::store::{Space, WorkerState};
 use crate::sums::Sides;
 use crate::totals::{SharedDirectory, totals};
 use crate::transactions::Tables;
@@ -17,13 +18,14 @@ pub(crate) fn daily_movements<'s>(
     movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
     names: Stream<'s, u64, Vec<()>>,
     directory: SharedDirectory,
+    state: &WorkerState,
 ) -> Tables<'s> {
-    let view = View::DailyMovements;
     totals(
         movements,
         names,
         directory,
-        view,
+        state,
+        (Space::Days, View::DailyMovements),
         |key| key.0,
         |name, key, sides, table, diff| {
             let row = [

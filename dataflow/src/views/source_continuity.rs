@@ -1,7 +1,7 @@
 //! `source_continuity`: how completely the sequence of each service has arrived.
 //!
 //! In: ranges of sequence numbers. Out: the collection of services with their continuity, and its
-//! rows. Key: tenant, service. State: the set of numbers seen, as ranges.
+//! rows. Key: tenant, service. State: the set of numbers seen, as ranges, in the store.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,13 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 use trueup_ledger::View;
+use trueup_ledger::codec::{CodecError, Reader, put_varint};
 use trueup_ledger::key::name_hash;
 use trueup_ledger::table::Value;
 
-use crate::hash::low_half;
 use crate::publish::tabulate;
 use crate::record::SequenceRecord;
+use crate::store::{Encode, Kept, KeyBytes, Space, StateKey, StateValue, WorkerState};
 use crate::transactions::Tables;
 
 /// How far a service's sequence has come; see `docs/spec-decisions.md` for where it begins.
@@ -86,12 +87,13 @@ impl RangeSet {
 /// Keeps the numbers seen and says how continuous they are.
 pub(crate) fn continuities<'s>(
     sequences: Stream<'s, u64, Vec<SequenceRecord>>,
+    state: &WorkerState,
 ) -> VecCollection<'s, u64, (Service, Continuity), isize> {
+    let kept = state.kept(Space::Sequences);
     let by_service = Exchange::new(|record: &SequenceRecord| {
-        low_half(name_hash(&[&record.tenant, &record.service]))
+        u64::from(ServiceKey::of(&record.tenant, &record.service).shard())
     });
     let changes = sequences.unary_frontier(by_service, "SourceContinuity", |_, _| {
-        let mut seen: BTreeMap<Service, RangeSet> = BTreeMap::new();
         let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<SequenceRecord>)> = BTreeMap::new();
         move |(input, frontier), output| {
             input.for_each(|capability, records| {
@@ -105,7 +107,9 @@ pub(crate) fn continuities<'s>(
                 }
                 let (capability, records) = first.remove();
                 let mut session = output.session(&capability);
-                for (service, before, after) in add(&mut seen, records) {
+                let mut kept = kept.borrow_mut();
+                kept.begin(epoch);
+                for (service, before, after) in add(&mut kept, records) {
                     if let Some(before) = before {
                         session.give(((service.clone(), before), epoch, -1_isize));
                     }
@@ -119,25 +123,80 @@ pub(crate) fn continuities<'s>(
 
 /// Adds numbers; returns the services whose continuity changed, with the old and the new one.
 fn add(
-    seen: &mut BTreeMap<Service, RangeSet>,
+    kept: &mut Kept<ServiceKey, RangeSet>,
     records: Vec<SequenceRecord>,
 ) -> Vec<(Service, Option<Continuity>, Continuity)> {
+    let mut touched: BTreeMap<Service, RangeSet> = BTreeMap::new();
     let mut before = BTreeMap::new();
     for record in records {
         let service = (record.tenant, record.service);
-        let set = seen.entry(service.clone()).or_default();
-        before.entry(service).or_insert_with(|| set.continuity());
+        let set = touched.entry(service).or_insert_with_key(|service| {
+            let set = kept.take(&ServiceKey::of(&service.0, &service.1)).unwrap_or_default();
+            before.insert(service.clone(), set.continuity());
+            set
+        });
         record.ranges.iter().for_each(|(first, last)| set.insert(*first, *last));
     }
     let mut changed = Vec::new();
-    for (service, before) in before {
-        if let Some(after) = seen.get(&service).and_then(RangeSet::continuity)
-            && before != Some(after)
-        {
+    for ((service, set), before) in touched.into_iter().zip(before.into_values()) {
+        let after = set.continuity();
+        kept.put(ServiceKey::of(&service.0, &service.1), set);
+        if let Some(after) = after.filter(|_| before != after) {
             changed.push((service, before, after));
         }
     }
     changed
+}
+
+/// The key of a tenant's service: 128 bits of BLAKE3 over both names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ServiceKey(u128);
+
+impl ServiceKey {
+    fn of(tenant: &str, service: &str) -> ServiceKey {
+        ServiceKey(name_hash(&[tenant, service]))
+    }
+
+    fn shard(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+}
+
+impl StateKey for ServiceKey {
+    fn encode(&self, space: Space) -> KeyBytes {
+        KeyBytes::new(space, &[&self.0.to_be_bytes()])
+    }
+
+    fn decode(bytes: &[u8]) -> Result<ServiceKey, CodecError> {
+        Ok(ServiceKey(u128::from_be_bytes(bytes.try_into().map_err(|_| CodecError)?)))
+    }
+}
+
+impl Encode for RangeSet {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.ranges.len() as u128);
+        for (first, last) in &self.ranges {
+            put_varint(out, u128::from(*first));
+            put_varint(out, u128::from(last - first));
+        }
+    }
+}
+
+impl StateValue for RangeSet {
+    fn decode(reader: &mut Reader<'_>) -> Result<RangeSet, CodecError> {
+        let mut set = RangeSet::default();
+        for _ in 0..reader.length()? {
+            let first = reader.varint_u64()?;
+            let last = first.checked_add(reader.varint_u64()?).ok_or(CodecError)?;
+            set.seen += last - first + 1;
+            set.ranges.insert(first, last);
+        }
+        Ok(set)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.ranges.len() * 2 * size_of::<(u64, u64)>()
+    }
 }
 
 /// Sequences are admitted up to 63 bits.

@@ -1,37 +1,46 @@
 //! `trial_balance`: debits against credits of all posted lines by currency.
 //!
-//! In: changes of sums by tenant, currency and hash range. Out: the collection of (tenant,
-//! currency) with their sums, and its rows. Key: tenant, currency. State: an arrangement of one
-//! sum a key.
+//! In: changes of sums by book and hash range. Out: the collection of books with their sums, and
+//! its rows. Key: tenant, currency. State: an arrangement of one sum a key, which begins with the
+//! sums that the store has kept.
 
-use std::sync::Arc;
-
-use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;
+use differential_dataflow::{AsCollection, VecCollection};
+use timely::dataflow::Stream;
 use trueup_ledger::View;
 use trueup_ledger::table::Value;
 
+use crate::books::{Book, summed};
 use crate::publish::tabulate;
+use crate::store::{Space, WorkerState};
 use crate::sums::Sides;
 use crate::transactions::Tables;
 
-/// A tenant's currency and its sums.
-pub(crate) type Book = ((Arc<str>, Arc<str>), Sides);
-
-/// Sums by tenant and currency.
+/// Sums by tenant and currency; `since` is the epoch of what the store has kept, 0 for nothing.
 pub(crate) fn books<'s>(
-    shards: VecCollection<'s, u64, (Arc<str>, Arc<str>, u8), Sides>,
-) -> VecCollection<'s, u64, Book, isize> {
-    shards.map(|(tenant, currency, _shard)| (tenant, currency)).count_total()
+    changes: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
+    state: &WorkerState,
+    since: u64,
+) -> VecCollection<'s, u64, (Book, Sides), isize> {
+    let updates = summed(
+        "Books",
+        changes,
+        state,
+        (Space::Books, since),
+        |book, _shard| book,
+        |epoch, change, out| out.push((change.book.clone(), epoch, change.change)),
+        |epoch, sums, out| out.push((sums.book.clone(), epoch, sums.sides)),
+    );
+    updates.as_collection().count_total()
 }
 
 /// Builds the view.
-pub(crate) fn trial_balance<'s>(books: VecCollection<'s, u64, Book, isize>) -> Tables<'s> {
-    tabulate(books, View::TrialBalance, |((tenant, currency), sides), table, diff| {
+pub(crate) fn trial_balance<'s>(books: VecCollection<'s, u64, (Book, Sides), isize>) -> Tables<'s> {
+    tabulate(books, View::TrialBalance, |(book, sides), table, diff| {
         if sides.lines > 0 {
             let row = [
-                Value::Text(tenant),
-                Value::Text(currency),
+                Value::Text(&book.tenant),
+                Value::Text(&book.currency),
                 Value::Amount(sides.debits),
                 Value::Amount(sides.credits),
                 Value::Amount(sides.difference()),

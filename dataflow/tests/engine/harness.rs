@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use timely::dataflow::Stream;
 use trueup_dataflow::record::EventRecord;
-use trueup_dataflow::store::MemoryStore;
+use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, StateError, WorkerState};
 use trueup_dataflow::transactions::{Changes, Stateful, Transactions};
 use trueup_dataflow::{Connection, Engine, EpochOutput, Host, Hosts, Links, Origin};
 use trueup_ledger::reference::Reference;
@@ -30,13 +30,15 @@ pub(crate) enum Implementation {
 }
 
 impl Transactions for Implementation {
-    fn build<'s>(self, events: Stream<'s, u64, Vec<EventRecord>>) -> Changes<'s> {
+    fn build<'s>(
+        self,
+        events: Stream<'s, u64, Vec<EventRecord>>,
+        state: &WorkerState,
+    ) -> Changes<'s> {
         let scale = Scale::DEFAULT;
         match self {
-            Implementation::Engine => {
-                Stateful { store: MemoryStore::default(), scale }.build(events)
-            }
-            Implementation::Twin => ReduceTwin { scale }.build(events),
+            Implementation::Engine => Stateful { scale }.build(events, state),
+            Implementation::Twin => ReduceTwin { scale }.build(events, state),
         }
     }
 }
@@ -48,6 +50,21 @@ type Outputs = BTreeMap<Epoch, Vec<EpochOutput>>;
 struct Shared {
     outputs: Mutex<Outputs>,
     panicked: AtomicBool,
+    sealed: Mutex<Vec<Sealed>>,
+    /// The checkpoint that is on disk.
+    on_disk: AtomicU64,
+}
+
+/// A part of a run between two starts: the epochs `from..to`, counted from 0.
+#[derive(Clone)]
+pub(crate) struct Life {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) workers: usize,
+    /// After how many of all epochs state goes to disk, while later ones are under way.
+    pub(crate) checkpoints: Vec<usize>,
+    /// Where state is, and what is there when the life begins.
+    pub(crate) disk: Option<Disk>,
 }
 
 /// Tells the other workers that this one will not finish.
@@ -80,9 +97,11 @@ pub(crate) fn changes(
     epochs: &[Vec<Event<'static>>],
     workers: usize,
 ) -> Vec<Vec<EpochOutput>> {
-    changes_of(implementation, epochs, workers, |work| {
-        vec![Hosts::start(workers, move |host| work(host)).unwrap()]
-    })
+    live(implementation, epochs, whole(epochs, workers))
+}
+
+fn whole(epochs: &[Vec<Event<'static>>], workers: usize) -> Life {
+    Life { from: 0, to: epochs.len(), workers, checkpoints: Vec::new(), disk: None }
 }
 
 /// As [`changes`], on `processes` of one worker each that talk through sockets as those of a cluster
@@ -98,7 +117,7 @@ pub(crate) fn changes_of_cluster(
         sockets[one][other] = Some(Connection::Unix(mine));
         sockets[other][one] = Some(Connection::Unix(theirs));
     }
-    changes_of(Implementation::Engine, epochs, processes, |work| {
+    live_on(Implementation::Engine, epochs, whole(epochs, processes), |work| {
         let start = |(process, connections)| {
             let work = work.clone();
             let links = Links { process, connections, lost: Arc::new(|_, _| ()) };
@@ -108,24 +127,41 @@ pub(crate) fn changes_of_cluster(
     })
 }
 
-type Work = Arc<dyn Fn(&mut Host<'_>) + Send + Sync>;
-
-fn changes_of(
+/// Runs a part of `epochs`, from the state that is on disk.
+///
+/// # Panics
+/// Where a worker does.
+pub(crate) fn live(
     implementation: Implementation,
     epochs: &[Vec<Event<'static>>],
-    workers: usize,
+    life: Life,
+) -> Vec<Vec<EpochOutput>> {
+    let workers = life.workers;
+    live_on(implementation, epochs, life, |work| {
+        vec![Hosts::start(workers, move |host| work(host)).unwrap()]
+    })
+}
+
+type Work = Arc<dyn Fn(&mut Host<'_>) + Send + Sync>;
+
+fn live_on(
+    implementation: Implementation,
+    epochs: &[Vec<Event<'static>>],
+    life: Life,
     start: impl FnOnce(Work) -> Vec<Hosts>,
 ) -> Vec<Vec<EpochOutput>> {
     let shared = Arc::new(Shared::default());
+    shared.on_disk.store(life.from as u64, Ordering::SeqCst);
     let on_workers = Arc::clone(&shared);
-    let owned: Arc<[Vec<Event<'static>>]> = epochs.into();
+    let owned: Arc<[Vec<Event<'static>>]> = epochs[life.from..life.to].into();
+    let expected = owned.len();
     let hosts = start(Arc::new(move |host: &mut Host<'_>| {
-        work(host, implementation, &owned, workers, &on_workers);
+        work(host, implementation, &owned, &life, &on_workers);
     }));
     hosts.into_iter().for_each(Hosts::join);
     assert!(!shared.panicked.load(Ordering::SeqCst), "a worker of {implementation:?} panicked");
     let outputs = std::mem::take(&mut *shared.outputs.lock().unwrap());
-    assert_eq!(outputs.len(), epochs.len(), "every epoch is handed over");
+    assert_eq!(outputs.len(), expected, "every epoch is handed over");
     outputs.into_values().collect()
 }
 
@@ -133,15 +169,22 @@ fn work(
     host: &mut Host<'_>,
     implementation: Implementation,
     epochs: &[Vec<Event<'static>>],
-    workers: usize,
+    life: &Life,
     shared: &Arc<Shared>,
 ) {
     let _alarm = Alarm(Arc::clone(shared));
     let sink = Arc::clone(shared);
-    let index = host.index();
-    let mut engine = Engine::build(host, implementation, Scale::DEFAULT, Epoch(1), move |output| {
+    let (index, workers) = (host.index(), life.workers);
+    let state = WorkerState::new(life.disk.clone(), index, workers);
+    let (on_worker, on_life) = (state.clone(), life.clone());
+    let first = Epoch(life.from as u64 + 1);
+    let hand_over = move |output: EpochOutput| {
+        if on_life.checkpoints.contains(&usize::try_from(output.epoch.0).unwrap()) {
+            checkpoint(&on_worker, output.epoch, &on_life, &sink);
+        }
         sink.outputs.lock().unwrap().entry(output.epoch).or_default().push(output);
-    });
+    };
+    let mut engine = Engine::build(host, implementation, Scale::DEFAULT, &state, first, hand_over);
     for events in epochs {
         for (ordinal, event) in events.iter().enumerate() {
             if ordinal % workers == index {
@@ -153,6 +196,19 @@ fn work(
             }
         }
         host.step();
+        let epoch = engine.epoch();
+        if life.checkpoints.contains(&usize::try_from(epoch.0).unwrap()) {
+            // The one before must be on disk, as a host makes sure.
+            let before = life.checkpoints.iter().rev().find(|at| (**at as u64) < epoch.0);
+            let before = before.map_or(0, |at| *at as u64);
+            while shared.on_disk.load(Ordering::SeqCst) < before
+                && !shared.panicked.load(Ordering::SeqCst)
+            {
+                host.step_or_park(Duration::from_millis(1));
+            }
+            state.release(Epoch(shared.on_disk.load(Ordering::SeqCst)));
+            state.request_seal(epoch);
+        }
         engine.close();
         host.step();
     }
@@ -164,6 +220,20 @@ fn work(
         assert!(waiting.elapsed() < STUCK, "an epoch that was closed never completes");
         host.step_or_park(Duration::from_millis(1));
     }
+}
+
+/// Seals a worker's state; the last worker to do so takes all to disk.
+fn checkpoint(state: &WorkerState, epoch: Epoch, life: &Life, shared: &Shared) {
+    let mut sealed = shared.sealed.lock().unwrap();
+    sealed.push(state.seal(epoch));
+    if sealed.len() < life.workers {
+        return;
+    }
+    let mark = Mark { epoch, commit_hash: "hash".to_owned(), configuration: "test".to_owned() };
+    let disk = life.disk.as_ref().unwrap();
+    disk.ingest::<StateError>(&mark, |write| SealedChanges::of(&sealed).for_each(write)).unwrap();
+    sealed.clear();
+    shared.on_disk.store(epoch.0, Ordering::SeqCst);
 }
 
 /// What all workers together changed in one epoch: rows by view, with the sum of their diffs, and
@@ -204,9 +274,19 @@ pub(crate) fn against_reference(
     workers: usize,
     mut check: impl FnMut(usize, &Views) -> Result<(), String>,
 ) -> Result<(), String> {
+    let outputs = changes(implementation, epochs, workers);
+    judge(implementation, epochs, outputs, &mut check)
+}
+
+/// Compares the views with the reference's after every epoch.
+pub(crate) fn judge(
+    implementation: Implementation,
+    epochs: &[Vec<Event<'static>>],
+    outputs: Vec<Vec<EpochOutput>>,
+    check: &mut impl FnMut(usize, &Views) -> Result<(), String>,
+) -> Result<(), String> {
     let mut reference = Reference::new(Scale::DEFAULT);
     let mut views: Views = View::ALL.into_iter().map(|view| (view, Rows::default())).collect();
-    let outputs = changes(implementation, epochs, workers);
     for (epoch, (events, shares)) in epochs.iter().zip(outputs).enumerate() {
         let mut applied = 0;
         for event in events {

@@ -7,5 +7,6 @@ mod cases;
 mod connections;
 mod harness;
 mod properties;
+mod restarts;
 mod sizes;
 mod twin;

@@ -28,7 +28,7 @@ fn postings() -> impl Strategy<Value = Vec<Posting<'static>>> {
 }
 
 /// Four transactions of two tenants, mostly of one.
-fn event() -> impl Strategy<Value = Event<'static>> {
+pub(crate) fn event() -> impl Strategy<Value = Event<'static>> {
     let names = (prop::bool::weighted(0.1), 0_u8..5, 0_u8..5, 0_u8..6);
     let kind = prop::sample::select(vec![
         Kind::Post,
@@ -65,7 +65,7 @@ fn event() -> impl Strategy<Value = Event<'static>> {
 }
 
 /// Mostly reversals of reversals: chains and circles that form, break and form anew.
-fn link() -> impl Strategy<Value = Event<'static>> {
+pub(crate) fn link() -> impl Strategy<Value = Event<'static>> {
     (event(), 0_u8..8, 0_u8..8, 0_u8..3).prop_map(|(mut event, transaction, target, kind)| {
         event.transaction_id = format!("t{transaction}").into();
         event.tenant = "a".into();
@@ -104,7 +104,7 @@ fn chain() -> impl Strategy<Value = Vec<Event<'static>>> {
 }
 
 /// Events in an order, with repeats, cut into epochs.
-fn workload(
+pub(crate) fn workload(
     event: impl Strategy<Value = Event<'static>>,
     length: usize,
 ) -> impl Strategy<Value = Vec<Vec<Event<'static>>>> {

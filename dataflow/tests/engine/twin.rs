@@ -20,8 +20,10 @@ mod nets;
 mod streams;
 
 use differential_dataflow::VecCollection;
+use trueup_dataflow::books::Book;
 use trueup_dataflow::names::AccountName;
 use trueup_dataflow::record::EventRecord;
+use trueup_dataflow::store::WorkerState;
 use trueup_dataflow::sums::Sides;
 use trueup_dataflow::transactions::{Changes, Transactions};
 use trueup_ledger::table::{Table, Value, decode_row, encode_row};
@@ -48,7 +50,11 @@ pub(crate) struct ReduceTwin {
 }
 
 impl Transactions for ReduceTwin {
-    fn build<'s>(self, events: timely::dataflow::Stream<'s, u64, Vec<EventRecord>>) -> Changes<'s> {
+    fn build<'s>(
+        self,
+        events: timely::dataflow::Stream<'s, u64, Vec<EventRecord>>,
+        _state: &WorkerState,
+    ) -> Changes<'s> {
         let records = records(events);
         let firsts = firsts(records.clone());
         let contents = firsts.clone().map(|((key, content), _)| (key, content));
@@ -126,7 +132,9 @@ fn changes<'s>(
         }),
         shards: at_epochs(posted, move |((account, _), line_of), diff| {
             let ((tenant, _, currency), (shard, side, units)) = (account, line_of);
-            Some(((tenant.into(), currency.into(), shard), line(side, units, diff)))
+            let key = name((tenant.clone(), "".into(), currency.clone())).key();
+            let book = Book { key, tenant: tenant.into(), currency: currency.into() };
+            Some(((book, shard), line(side, units, diff)))
         }),
         names: at_epochs(names, |account, diff| (diff > 0).then(|| name(account))),
         accepted,

@@ -1,0 +1,276 @@
+//! The state of all workers of a process on disk, as of one commit: an LSM tree of `fjall`.
+//!
+//! Everything enters by sorted bulk ingestion, one a checkpoint, which becomes visible as a whole
+//! and carries its [`Mark`]. There is no journal to replay: what came after the checkpoint is
+//! derived again from the log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fjall::Readable;
+use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
+use thiserror::Error;
+use trueup_ledger::Epoch;
+use trueup_ledger::codec::{CodecError, Reader, put_text, put_varint};
+
+use super::{KeyBytes, Space};
+
+/// The key of the mark: before those of every space.
+const MARK: [u8; 1] = [0];
+
+/// The file that says that a part of the state could not be read.
+const DAMAGED: &str = "damaged";
+
+/// The version of keys and values. Another one is not read, but derived anew.
+const FORMAT: u64 = 1;
+
+/// Values of at least this many bytes are kept out of the tree, so that merging it moves only keys:
+/// nearly all transactions are written once and never again.
+const SEPARATE_BYTES: u32 = 128;
+
+/// The commit that a state belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The epoch up to which everything is in it.
+    pub epoch: Epoch,
+    /// The hash of that epoch's commit: a state of another history has another.
+    pub commit_hash: String,
+    /// What the meaning of events depends on, as the host writes it.
+    pub configuration: String,
+}
+
+/// What one checkpoint wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ingested {
+    /// Changed keys.
+    pub changes: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+}
+
+/// Why state on disk cannot be used, by what to do.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// Another process uses it: of two on one state, one has to stop.
+    #[error("{}: another trueup runs on this state", path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It is damaged, or of another version: remove it, it is derived again from the log.
+    #[error("{}: the state cannot be read: {detail}", path.display())]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The disk does not do what it is asked: tell the operator.
+    #[error("{}: the state cannot be written", path.display())]
+    Failed {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The state on disk. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Disk {
+    path: PathBuf,
+    database: Database,
+    keyspace: Keyspace,
+}
+
+impl Disk {
+    /// Opens or creates the state in a directory of its own, with about `cache_bytes` of memory for
+    /// what is read.
+    ///
+    /// # Errors
+    /// As each variant of [`StateError`] says.
+    pub fn open(path: &Path, cache_bytes: u64) -> Result<Disk, StateError> {
+        if let Ok(detail) = std::fs::read_to_string(path.join(DAMAGED)) {
+            return Err(StateError::Damaged { path: path.to_owned(), detail });
+        }
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .data_block_size_policy(BlockSizePolicy::all(4096))
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                .with_kv_separation(Some(
+                    KvSeparationOptions::default()
+                        .separation_threshold(SEPARATE_BYTES)
+                        .compression(CompressionType::Lz4),
+                ))
+        };
+        let open = || {
+            let database =
+                Database::builder(path).cache_size(cache_bytes).worker_threads(1).open()?;
+            let keyspace = database.keyspace("state", options)?;
+            Ok((database, keyspace))
+        };
+        let (database, keyspace) = open().map_err(|error| error_of(path, error))?;
+        Ok(Disk { path: path.to_owned(), database, keyspace })
+    }
+
+    /// Returns the commit that the state belongs to; `None` where it is empty.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`], also where another version wrote it.
+    pub fn mark(&self) -> Result<Option<Mark>, StateError> {
+        let found = self.keyspace.get(MARK).map_err(|error| error_of(&self.path, error))?;
+        let damaged = |detail: &str| StateError::Damaged {
+            path: self.path.clone(),
+            detail: detail.to_owned(),
+        };
+        match found {
+            Some(bytes) => {
+                let mark = decode_mark(&bytes).map_err(|_| damaged("its mark is unreadable"))?;
+                mark.ok_or_else(|| damaged("another version of trueup wrote it")).map(Some)
+            }
+            None if self.keyspace.is_empty().map_err(|error| error_of(&self.path, error))? => {
+                Ok(None)
+            }
+            None => Err(damaged("it has no mark")),
+        }
+    }
+
+    /// Takes in a checkpoint, which becomes visible and durable as a whole. `fill` calls what it is
+    /// given with every key in order, each once, and its value, or without one to remove it.
+    ///
+    /// # Errors
+    /// [`StateError::Failed`], and what `fill` returns; the state is then as it was.
+    pub fn ingest<E: From<StateError>>(
+        &self,
+        mark: &Mark,
+        fill: impl FnOnce(Write<'_, E>) -> Result<(), E>,
+    ) -> Result<Ingested, E> {
+        let failed = |error| E::from(error_of(&self.path, error));
+        let mut ingestion = self.keyspace.start_ingestion().map_err(failed)?;
+        let mut value = Vec::new();
+        encode_mark(mark, &mut value);
+        ingestion.write(&MARK[..], &value[..]).map_err(failed)?;
+        let mut ingested = Ingested::default();
+        fill(&mut |key, value| {
+            ingested.changes += 1;
+            ingested.bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+            match value {
+                Some(value) => ingestion.write(key, value).map_err(failed),
+                None => ingestion.write_tombstone(key).map_err(failed),
+            }
+        })?;
+        ingestion.finish().map_err(failed)?;
+        Ok(ingested)
+    }
+
+    /// Returns the state as it is now, whatever is ingested meanwhile.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { disk: self.clone(), inner: self.database.snapshot() }
+    }
+
+    /// Returns how many bytes the state takes on disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.keyspace.disk_space()
+    }
+
+    /// Reads a value.
+    ///
+    /// # Panics
+    /// Where the disk cannot be read: to answer "nothing" would falsify the books.
+    pub(super) fn get(&self, key: &KeyBytes) -> Option<fjall::UserValue> {
+        match self.keyspace.get(key.as_bytes()) {
+            Ok(found) => found,
+            Err(error) => self.unreadable(error),
+        }
+    }
+
+    /// Calls `each` with the key, without its space, and the value of everything in a space whose
+    /// shard is wanted.
+    ///
+    /// # Panics
+    /// As [`Disk::get`].
+    pub(super) fn scan(
+        &self,
+        space: Space,
+        wanted: impl Fn(u8) -> bool,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) {
+        for shard in (0..=u8::MAX).filter(|shard| wanted(*shard)) {
+            for pair in self.keyspace.prefix([space as u8, shard]) {
+                match pair.into_inner() {
+                    Ok((key, value)) => each(&key[1..], &value),
+                    Err(error) => self.unreadable(error),
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::panic, reason = "operators return no errors; the host catches it and ends")]
+    fn unreadable(&self, error: fjall::Error) -> ! {
+        let error = error_of(&self.path, error);
+        // The next start shall not try again, but derive the state anew.
+        match std::fs::write(self.path.join(DAMAGED), error.to_string()) {
+            Ok(()) => panic!("{error}; the next start derives it anew from the log"),
+            Err(_) => panic!("{error}; remove that directory and start again"),
+        }
+    }
+}
+
+/// Adds a key with its value, or removes it.
+pub type Write<'w, E> = &'w mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), E>;
+
+/// The whole state at one moment.
+pub struct Snapshot {
+    disk: Disk,
+    inner: fjall::Snapshot,
+}
+
+impl Snapshot {
+    /// Calls `each` with every key and value, in order, without the mark.
+    ///
+    /// # Errors
+    /// [`StateError`] where the disk cannot be read; what `each` returns.
+    pub fn for_each<E: From<StateError>>(
+        &self,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for pair in self.inner.iter(&self.disk.keyspace) {
+            let pair = pair.into_inner().map_err(|error| error_of(&self.disk.path, error));
+            let (key, value) = pair?;
+            if *key != MARK {
+                each(&key, &value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn error_of(path: &Path, error: fjall::Error) -> StateError {
+    let path = path.to_owned();
+    match error {
+        fjall::Error::Locked => StateError::Busy { path },
+        fjall::Error::Io(source) => StateError::Failed { path, source },
+        other => StateError::Damaged { path, detail: other.to_string() },
+    }
+}
+
+fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {
+    put_varint(out, u128::from(FORMAT));
+    put_varint(out, u128::from(mark.epoch.0));
+    put_text(out, &mark.commit_hash);
+    put_text(out, &mark.configuration);
+}
+
+fn decode_mark(bytes: &[u8]) -> Result<Option<Mark>, CodecError> {
+    let mut reader = Reader::new(bytes);
+    if reader.varint_u64()? != FORMAT {
+        return Ok(None);
+    }
+    let epoch = Epoch(reader.varint_u64()?);
+    let commit_hash = reader.text()?.to_owned();
+    Ok(Some(Mark { epoch, commit_hash, configuration: reader.text()?.to_owned() }))
+}

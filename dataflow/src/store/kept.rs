@@ -1,0 +1,236 @@
+//! One space of a worker's state.
+//!
+//! In: puts and removals, epoch by epoch. State: `active`, what changed since the last seal;
+//! `sealed`, what the checkpoint under way holds; and the disk below both. A value is looked for in
+//! that order. Without a disk `active` holds everything.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use trueup_ledger::codec::Reader;
+
+use super::disk::Disk;
+use super::worker::Clock;
+use super::{Encode, KeyBytes, Space, StateKey, StateValue};
+use crate::hash::KeyHasher;
+
+/// What an entry costs beside its value: table slots at their usual load.
+const ENTRY_BYTES: usize = 32;
+
+/// How many clean values a space that reads the same ones again and again may keep.
+const CLEAN_MAX: usize = 1 << 17;
+
+/// A changed value; `None` where it was removed.
+type Changes<K, V> = HashMap<K, Option<V>, KeyHasher>;
+
+/// A map from keys to values whose older part is on disk.
+pub struct Kept<K, V> {
+    space: Space,
+    clock: Rc<Clock>,
+    disk: Option<Disk>,
+    active: Changes<K, V>,
+    active_bytes: usize,
+    sealed: Option<Arc<Changes<K, V>>>,
+    sealed_bytes: usize,
+    /// The checkpoint that was sealed last.
+    sealed_at: u64,
+    /// Values as they are on disk, where the space asks for that.
+    clean: Option<HashMap<K, V, KeyHasher>>,
+}
+
+impl<K: StateKey, V: StateValue> Kept<K, V> {
+    pub(super) fn new(space: Space, clock: Rc<Clock>, disk: Option<Disk>) -> Kept<K, V> {
+        // Names are read far more often than they are put.
+        let clean = (space == Space::Names && disk.is_some()).then(HashMap::default);
+        Kept {
+            space,
+            clock,
+            disk,
+            active: HashMap::default(),
+            active_bytes: 0,
+            sealed: None,
+            sealed_bytes: 0,
+            sealed_at: 0,
+            clean,
+        }
+    }
+
+    /// Says that what follows belongs to `epoch`. Epochs come in order.
+    pub fn begin(&mut self, epoch: u64) {
+        self.let_go();
+        let wanted = self.clock.seal_at();
+        if self.sealed_at < wanted && wanted < epoch {
+            self.seal(wanted);
+        }
+    }
+
+    /// Lets go of the last checkpoint once it is on disk. A space whose puts do not come in the
+    /// order of epochs calls this instead of [`Kept::begin`]; its part of a checkpoint then holds
+    /// at least what belongs to it.
+    pub fn let_go(&mut self) {
+        if self.sealed.is_some() && self.clock.released() >= self.sealed_at {
+            self.sealed = None;
+            self.sealed_bytes = 0;
+        }
+    }
+
+    /// Returns the value of a key.
+    ///
+    /// # Panics
+    /// Where the disk cannot be read: the books cannot go on without it.
+    pub fn get(&mut self, key: &K) -> Option<Cow<'_, V>> {
+        // Asked twice, since a borrow that is returned from one branch lasts through the others.
+        if self.active.contains_key(key) {
+            return self.active.get(key)?.as_ref().map(Cow::Borrowed);
+        }
+        self.older(key)
+    }
+
+    /// Returns the value of a key that is not active.
+    fn older(&mut self, key: &K) -> Option<Cow<'_, V>> {
+        let disk = self.disk.as_ref()?;
+        if let Some(change) = self.sealed.as_ref().and_then(|sealed| sealed.get(key)) {
+            return change.as_ref().map(Cow::Borrowed);
+        }
+        let encoded = key.encode(self.space);
+        let Some(clean) = &mut self.clean else {
+            return disk.get(&encoded).map(|bytes| Cow::Owned(decode(self.space, &bytes)));
+        };
+        if clean.len() >= CLEAN_MAX {
+            clean.clear();
+        }
+        match clean.entry(*key) {
+            Entry::Occupied(known) => Some(Cow::Borrowed(known.into_mut())),
+            Entry::Vacant(vacant) => {
+                let value = decode(self.space, &disk.get(&encoded)?);
+                Some(Cow::Borrowed(vacant.insert(value)))
+            }
+        }
+    }
+
+    /// Says whether a key has a value.
+    ///
+    /// # Panics
+    /// As [`Kept::get`].
+    pub fn contains(&mut self, key: &K) -> bool {
+        match self.active.get(key) {
+            Some(change) => change.is_some(),
+            None => self.older(key).is_some(),
+        }
+    }
+
+    /// Takes a value out, to be changed and put back.
+    ///
+    /// # Panics
+    /// As [`Kept::get`].
+    pub fn take(&mut self, key: &K) -> Option<V> {
+        match self.active.get_mut(key) {
+            Some(change) => {
+                let value = change.take();
+                self.active_bytes -= value.as_ref().map_or(0, V::heap_bytes);
+                value
+            }
+            None => self.older(key).map(Cow::into_owned),
+        }
+    }
+
+    /// Sets the value of a key.
+    pub fn put(&mut self, key: K, value: V) {
+        self.change(key, Some(value));
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, key: K) {
+        if self.disk.is_some() {
+            self.change(key, None);
+        } else if let Some(old) = self.active.remove(&key) {
+            self.active_bytes -= weight::<K, V>(old.as_ref());
+        }
+    }
+
+    fn change(&mut self, key: K, value: Option<V>) {
+        self.active_bytes += weight::<K, V>(value.as_ref());
+        if let Some(old) = self.active.insert(key, value) {
+            self.active_bytes -= weight::<K, V>(old.as_ref());
+        }
+    }
+
+    fn seal(&mut self, epoch: u64) {
+        assert!(self.sealed.is_none(), "the checkpoint before is on disk");
+        self.sealed_at = epoch;
+        if let Some(clean) = &mut self.clean {
+            clean.clear();
+        }
+        self.sealed = Some(Arc::new(std::mem::take(&mut self.active)));
+        self.sealed_bytes = std::mem::take(&mut self.active_bytes);
+    }
+
+    /// Calls `each` with every pair on disk whose shard is `wanted`. Nothing may have changed yet.
+    ///
+    /// # Panics
+    /// As [`Kept::get`].
+    pub fn scan(&self, wanted: impl Fn(u8) -> bool, mut each: impl FnMut(K, V)) {
+        let Some(disk) = &self.disk else { return };
+        disk.scan(self.space, wanted, |key, value| match K::decode(key) {
+            Ok(key) => each(key, decode(self.space, value)),
+            Err(_) => unreachable!("{:?}: a stored key cannot be read back", self.space),
+        });
+    }
+}
+
+fn weight<K, V: StateValue>(value: Option<&V>) -> usize {
+    size_of::<K>() + size_of::<Option<V>>() + ENTRY_BYTES + value.map_or(0, V::heap_bytes)
+}
+
+fn decode<V: StateValue>(space: Space, bytes: &[u8]) -> V {
+    match V::decode(&mut Reader::new(bytes)) {
+        Ok(value) => value,
+        Err(_) => unreachable!("{space:?}: a stored value cannot be read back"),
+    }
+}
+
+/// What a [`WorkerState`](super::WorkerState) needs of its spaces, whatever they hold.
+pub(super) trait Sealing {
+    /// Ends a checkpoint for this space, if it has not gone past it yet, and returns its part.
+    fn seal_at(&mut self, epoch: u64) -> Box<dyn SealedSpace>;
+
+    /// Returns about how many bytes are in memory: active and sealed.
+    fn bytes(&self) -> (usize, usize);
+}
+
+impl<K: StateKey, V: StateValue> Sealing for Kept<K, V> {
+    fn seal_at(&mut self, epoch: u64) -> Box<dyn SealedSpace> {
+        if self.sealed_at < epoch {
+            self.let_go();
+            self.seal(epoch);
+        }
+        assert_eq!(self.sealed_at, epoch, "one checkpoint at a time");
+        Box::new(SealedMap { space: self.space, changes: self.sealed.clone().unwrap_or_default() })
+    }
+
+    fn bytes(&self) -> (usize, usize) {
+        (self.active_bytes, self.sealed_bytes)
+    }
+}
+
+/// The sealed part of a space, for the thread that writes it.
+pub(super) trait SealedSpace: Send + Sync {
+    /// Appends all changes, in no order.
+    fn changes<'a>(&'a self, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>);
+}
+
+struct SealedMap<K, V> {
+    space: Space,
+    changes: Arc<Changes<K, V>>,
+}
+
+impl<K: StateKey, V: StateValue> SealedSpace for SealedMap<K, V> {
+    fn changes<'a>(&'a self, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>) {
+        out.extend(self.changes.iter().map(|(key, value)| {
+            (key.encode(self.space), value.as_ref().map(|value| value as &dyn Encode))
+        }));
+    }
+}

@@ -1,0 +1,148 @@
+//! All spaces of one worker, sealed together.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use trueup_ledger::Epoch;
+
+use super::disk::Disk;
+use super::kept::{Kept, SealedSpace, Sealing};
+use super::{Encode, KeyBytes, Space, StateKey, StateValue};
+
+/// Which checkpoint is asked for, and which is on disk.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    seal_at: Cell<u64>,
+    released: Cell<u64>,
+}
+
+impl Clock {
+    pub(super) fn seal_at(&self) -> u64 {
+        self.seal_at.get()
+    }
+
+    pub(super) fn released(&self) -> u64 {
+        self.released.get()
+    }
+}
+
+/// One worker's state. Clones are handles to the same.
+#[derive(Clone)]
+pub struct WorkerState {
+    clock: Rc<Clock>,
+    disk: Option<Disk>,
+    spaces: Rc<RefCell<Vec<Rc<RefCell<dyn Sealing>>>>>,
+    worker: usize,
+    workers: usize,
+}
+
+impl WorkerState {
+    /// Returns the state of worker number `worker` of `workers`, above what is on disk.
+    #[must_use]
+    pub fn new(disk: Option<Disk>, worker: usize, workers: usize) -> WorkerState {
+        WorkerState { clock: Rc::default(), disk, spaces: Rc::default(), worker, workers }
+    }
+
+    /// Returns a state that is all in memory.
+    #[must_use]
+    pub fn in_memory() -> WorkerState {
+        WorkerState::new(None, 0, 1)
+    }
+
+    /// Opens a space. Each is opened once.
+    pub(crate) fn kept<K: StateKey, V: StateValue>(&self, space: Space) -> Rc<RefCell<Kept<K, V>>> {
+        let kept =
+            Rc::new(RefCell::new(Kept::new(space, Rc::clone(&self.clock), self.disk.clone())));
+        self.spaces.borrow_mut().push(Rc::clone(&kept) as Rc<RefCell<dyn Sealing>>);
+        kept
+    }
+
+    /// Says whether this worker is the one to whom a shard belongs.
+    pub(crate) fn owns(&self, shard: u8) -> bool {
+        usize::from(shard) % self.workers == self.worker
+    }
+
+    /// Asks for a checkpoint at `epoch`, before this worker closes it. The one before must have
+    /// been released by all workers.
+    ///
+    /// # Panics
+    /// Where the one before has not been released.
+    pub fn request_seal(&self, epoch: Epoch) {
+        assert!(self.clock.seal_at.get() <= self.clock.released.get(), "one checkpoint at a time");
+        self.clock.seal_at.set(epoch.0);
+    }
+
+    /// Returns this worker's part of the checkpoint at `epoch`, once that epoch is complete here.
+    #[must_use]
+    pub fn seal(&self, epoch: Epoch) -> Sealed {
+        let spaces = self.spaces.borrow();
+        let parts = spaces.iter().map(|space| space.borrow_mut().seal_at(epoch.0));
+        Sealed { epoch, parts: parts.collect() }
+    }
+
+    /// Lets go of the checkpoint at `epoch`: it is on disk. What it holds leaves the memory when
+    /// its spaces are next used.
+    pub fn release(&self, epoch: Epoch) {
+        self.clock.released.set(epoch.0);
+    }
+
+    /// Returns about how many bytes are in memory: those of the next checkpoint, and those of the
+    /// one under way.
+    #[must_use]
+    pub fn bytes(&self) -> (usize, usize) {
+        let spaces = self.spaces.borrow();
+        spaces.iter().fold((0, 0), |sum, space| {
+            let (active, sealed) = space.borrow().bytes();
+            (sum.0 + active, sum.1 + sealed)
+        })
+    }
+}
+
+/// One worker's part of a checkpoint.
+pub struct Sealed {
+    epoch: Epoch,
+    parts: Vec<Box<dyn SealedSpace>>,
+}
+
+impl Sealed {
+    /// Returns the epoch whose state it is.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}
+
+/// The changes of a checkpoint, of all workers, in the order of their keys.
+pub struct SealedChanges<'a>(Vec<(KeyBytes, Option<&'a dyn Encode>)>);
+
+impl<'a> SealedChanges<'a> {
+    /// Puts the parts of all workers in order.
+    #[must_use]
+    pub fn of(parts: &'a [Sealed]) -> SealedChanges<'a> {
+        let mut changes = Vec::new();
+        for part in parts.iter().flat_map(|sealed| &sealed.parts) {
+            part.changes(&mut changes);
+        }
+        changes.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+        SealedChanges(changes)
+    }
+
+    /// Calls `each` with every key and its value, or without one where it was removed.
+    ///
+    /// # Errors
+    /// What `each` returns, which also ends it.
+    pub fn for_each<E>(
+        &self,
+        mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut value = Vec::new();
+        for (key, change) in &self.0 {
+            value.clear();
+            if let Some(change) = change {
+                change.encode(&mut value);
+            }
+            each(key.as_bytes(), change.map(|_| value.as_slice()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! State on disk and its copies in the store: taken to other numbers of workers, lost, damaged,
+//! swapped and fought over. Whatever happens to it, the books are those of the log.
+
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, dead_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[path = "common/books.rs"]
+mod books;
+#[path = "common/judge.rs"]
+mod judge;
+#[path = "common/program.rs"]
+mod program;
+#[path = "common/records.rs"]
+mod records;
+
+use books::{Books, PATIENCE};
+use program::{TRUEUP, ended, started, text};
+
+/// A checkpoint with nearly every epoch.
+const OFTEN: [&str; 2] = ["--checkpoint-interval", "10ms"];
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+impl Books {
+    fn state(&self) -> PathBuf {
+        self.store.join("state")
+    }
+
+    fn run_more(&mut self, events: usize, flags: &[&str]) -> (u64, u64) {
+        self.append(events);
+        self.finish_with(&[OFTEN.as_slice(), flags].concat())
+    }
+}
+
+#[test]
+fn any_number_of_workers_goes_on_without_reading_again() {
+    let mut books = Books::new(5_000, 71);
+    for workers in ["1", "4", "2", "3", "1"] {
+        assert_eq!(books.run_more(900, &["--workers", workers]), (900, 0), "{workers} workers");
+    }
+    books.judge();
+}
+
+#[test]
+fn little_memory_is_enough() {
+    let mut books = Books::new(6_000, 72);
+    for _ in 0..3 {
+        assert_eq!(books.run_more(2_000, &["--memory-limit", "64MiB"]), (2_000, 0));
+    }
+    books.judge();
+}
+
+#[test]
+fn a_lost_disk_is_restored_from_copies() {
+    let mut books = Books::new(4_000, 73);
+    books.run_more(3_000, &[]);
+    fs::remove_dir_all(books.state()).unwrap();
+    assert_eq!(books.run_more(500, &[]), (500, 0), "nothing is read again");
+    // Restored on another number of workers, into another place.
+    let elsewhere = books.dir.path().join("elsewhere");
+    let flags = ["--workers", "3", "--state", text(&elsewhere)];
+    assert_eq!(books.run_more(500, &flags), (500, 0));
+    books.judge();
+}
+
+#[test]
+fn a_damaged_copy_is_told_and_the_one_before_it_used() {
+    let mut books = Books::new(4_000, 74);
+    books.run_more(2_000, &[]);
+    books.run_more(1_000, &[]);
+    fs::remove_dir_all(books.state()).unwrap();
+    let parts = files(&books.store.join("checkpoints/parts"));
+    assert!(parts.len() >= 2, "{parts:?}");
+    let newest = parts.last().unwrap();
+    let mut bytes = fs::read(newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(newest, bytes).unwrap();
+    books.append(500);
+    let run = ended(TRUEUP, &books.run(&["--until-caught-up", "--json"]));
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.contains("passed over"), "{}", run.err);
+    let summary: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    let again = summary["replayed"]["read"].as_u64().unwrap();
+    assert!((1..3_000).contains(&again), "{again} were read again: some, not all");
+    // Without any copy the log is enough.
+    fs::remove_dir_all(books.state()).unwrap();
+    fs::remove_dir_all(books.store.join("checkpoints")).unwrap();
+    assert_eq!(books.finish(), (0, 3_500));
+    books.judge();
+}
+
+/// What becomes of a file.
+type Damage = fn(&mut Vec<u8>);
+
+#[test]
+fn damage_to_any_file_of_the_state_never_becomes_damage_to_the_books() {
+    let mut books = Books::new(3_000, 75);
+    books.run_more(2_000, &[]);
+    let sound = books.dir.path().join("sound");
+    copy_tree(&books.store, &sound);
+    books.append(1_000);
+    let expected = books.uninterrupted();
+    let damages: [(&str, Damage); 3] = [
+        ("torn", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("zeroed", |bytes| bytes.fill(0)),
+        ("flipped", |bytes| {
+            if let Some(byte) = bytes.last_mut() {
+                *byte ^= 0x10;
+            }
+        }),
+    ];
+    // The last file of every kind: a folder, and a name without its digits.
+    let mut kinds: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let state = sound.join("state");
+    for file in files(&state) {
+        let name = file.strip_prefix(&state).unwrap().display().to_string();
+        kinds.insert(name.replace(|c: char| c.is_ascii_digit(), ""), PathBuf::from(name));
+    }
+    assert!(kinds.len() >= 4, "{kinds:?}");
+    for (damage, apply) in damages {
+        for name in kinds.values() {
+            fs::remove_dir_all(&books.store).unwrap();
+            copy_tree(&sound, &books.store);
+            let path = books.state().join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            apply(&mut bytes);
+            fs::write(&path, bytes).unwrap();
+            let args = books.run(&["--until-caught-up"]);
+            let first = ended(TRUEUP, &args);
+            if first.code != Some(0) {
+                // Damage that shows only while reading ends the run, and the next one is well.
+                assert_eq!(first.code, Some(4), "{damage} {}: {}", name.display(), first.err);
+                let second = ended(TRUEUP, &args);
+                assert_eq!(second.code, Some(0), "{damage} {}: {}", name.display(), second.err);
+            }
+            let digest = ended(TRUEUP, &["digest", "--store", text(&books.store)]);
+            assert_eq!(digest.out, expected, "{damage} {}", name.display());
+        }
+    }
+}
+
+#[test]
+fn state_of_another_history_is_not_used() {
+    let mut books = Books::new(3_000, 76);
+    let mut others = Books::new(3_000, 77);
+    books.run_more(1_000, &[]);
+    others.run_more(1_500, &[]);
+    for folder in ["state", "checkpoints"] {
+        fs::remove_dir_all(books.store.join(folder)).unwrap();
+        copy_tree(&others.store.join(folder), &books.store.join(folder));
+    }
+    books.append(500);
+    let run = ended(TRUEUP, &books.run(&["--until-caught-up"]));
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.contains("cannot be used"), "{}", run.err);
+    books.judge();
+}
+
+#[test]
+fn one_state_has_one_process() {
+    let mut books = Books::new(1_000, 78);
+    books.append(500);
+    let mut first = started(&books.run(&[]), books.dir.path(), "first");
+    books.await_commits(1);
+    let second = ended(TRUEUP, &books.run(&["--until-caught-up"]));
+    assert_eq!(second.code, Some(3), "{}", second.err);
+    assert!(second.err.contains("another trueup runs on this state"), "{}", second.err);
+    assert_eq!(first.stop(PATIENCE).unwrap().code(), Some(0));
+    books.judge();
+}
