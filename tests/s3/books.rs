@@ -43,6 +43,8 @@ impl Books {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(TRUEUP);
         command.args(args).env_remove("RUST_LOG").envs(self.server.environment());
+        // The state of a store in a bucket is kept where the program is started.
+        command.current_dir(self.dir.path());
         if let Some(endpoint) = &self.endpoint {
             command.env("AWS_ENDPOINT_URL", endpoint);
         }
@@ -178,7 +180,9 @@ fn of_two_that_race_one_history_is_left() {
     for seed in 0..3 {
         let books = Books::new(3_000, 93 + seed);
         let cut = ["--commit-max-records", "60", "--workers", "1"];
-        let mut racers = [books.start(&cut, "one"), books.start(&cut, "two")];
+        // Two machines: each has a state of its own.
+        let mut racers = ["one", "two"]
+            .map(|name| books.start(&[cut.as_slice(), &["--state", name]].concat(), name));
         let codes = racers.each_mut().map(|racer| racer.wait(PATIENCE).unwrap().code());
         println!("seed {seed}: {codes:?}");
         for (code, racer) in codes.iter().zip(&racers) {
@@ -207,6 +211,22 @@ fn killed_again_and_again_it_has_the_same_digest() {
     }
     assert!(books.commits() < 80);
     books.trueup(0, &books.run(&cut));
+    books.judge();
+}
+
+#[test]
+fn a_machine_without_its_disk_goes_on_from_the_copies() {
+    let mut books = Books::new(3_000, 101);
+    let all = books.records.lines.split_off(2_000);
+    records::write_lines(&books.log, &books.records.lines);
+    books.trueup(0, &books.run(&["--commit-max-records", "400"]));
+    std::fs::remove_dir_all(books.dir.path().join("trueup-state")).unwrap();
+    records::append_lines(&books.log, &all);
+    books.records.lines.extend(all);
+    let run = books.trueup(0, &books.run(&["--json", "--workers", "3"]));
+    let summary: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    let read = |field: &str| summary[field]["read"].as_u64().unwrap();
+    assert_eq!((read("counts"), read("replayed")), (1_000, 0), "{}", run.err);
     books.judge();
 }
 
