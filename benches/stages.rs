@@ -150,6 +150,7 @@ fn log_to_commits(bencher: Bencher<'_, '_>, workers: usize) {
                 backfill: false,
             }],
             until_caught_up: true,
+            cluster: None,
             state: None,
             configuration_hash: String::new(),
             stop: Arc::new(AtomicBool::new(false)),

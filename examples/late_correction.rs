@@ -21,11 +21,10 @@ fn record(id: &str, kind: &str, recorded: &str, amount: &str) -> String {
 /// Runs the example.
 pub fn main() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let log = dir.path().join("events.jsonl");
+    let (log, store) = (dir.path().join("events.jsonl"), Arc::new(MemoryStore::new()));
     let posted = record("e1", r#""kind":"post""#, "2019-01-02T00:00:00Z", "10.00");
     let late = record("e2", r#""kind":"correct","revision":2"#, "2026-01-05T00:00:00Z", "12.50");
     std::fs::write(&log, format!("{posted}\n{late}\n"))?;
-    let store = Arc::new(MemoryStore::new());
     let (transport, format) = (Box::new(LocalLog::new(&log)), Arc::new(Json));
     let source = Source { name: "events".into(), transport, format, backfill: false };
     let options = Options {
@@ -36,6 +35,7 @@ pub fn main() -> anyhow::Result<()> {
         commit_max_records: 1,
         sources: vec![source],
         until_caught_up: true,
+        cluster: None,
         state: None,
         configuration_hash: String::new(),
         stop: Arc::default(),
@@ -52,9 +52,9 @@ pub fn main() -> anyhow::Result<()> {
         }
     }
     changes.sort();
-    let (stand, gone) = (["bank -12.5", "rent 12.5"], ["bank -10", "rent 10"]);
-    let rows = |diff: &str, rows: [&str; 2]| rows.map(|row| format!("{diff} 2019-01-02 {row}"));
-    assert_eq!(changes, [rows("+1", stand), rows("-1", gone)].concat());
+    let stand = ["bank -12.5", "rent 12.5"].map(|row| format!("+1 2019-01-02 {row}"));
+    let gone = ["bank -10", "rent 10"].map(|row| format!("-1 2019-01-02 {row}"));
+    assert_eq!(changes, [stand, gone].concat());
     println!("{changes:#?}");
     Ok(())
 }

@@ -33,6 +33,7 @@ pub fn main() -> anyhow::Result<()> {
             commit_max_records: 300,
             sources: vec![source],
             until_caught_up: true,
+            cluster: None,
             state: None,
             configuration_hash: String::new(),
             stop: Arc::default(),

@@ -62,6 +62,7 @@ EXAMPLE
 EXAMPLE
   trueup run -c trueup.toml
   trueup run --store books --input events.jsonl --until-caught-up
+  trueup run -c trueup.toml --process 1 --supervise
 
 The first Ctrl-C (or SIGTERM) commits the open epoch and ends; a second one ends at once. Either
 is safe: the next run goes on behind the last commit.")]
@@ -197,6 +198,16 @@ pub struct RunArgs {
     /// End once everything is committed that was there at the start
     #[arg(long)]
     pub until_caught_up: bool,
+    /// Which process of the cluster this is: its place in `cluster.hosts`, from 0, or a name that
+    /// ends with it, as `ledger-2`
+    #[arg(long, value_name = "N", env = "TRUEUP_PROCESS", value_parser = process)]
+    pub process: Option<usize>,
+    /// Start again after a failure, at first a second later, then after longer and longer pauses
+    #[arg(long)]
+    pub supervise: bool,
+    /// Set by `--supervise` for the run that it starts.
+    #[arg(long, hide = true, conflicts_with = "supervise")]
+    pub supervised: bool,
     /// Print the final summary as JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -344,6 +355,12 @@ fn scale(text: &str) -> Result<Scale, String> {
 
 fn workers(text: &str) -> Result<usize, String> {
     bounded(text, WORKERS_MAX)
+}
+
+/// Reads the number of a process, or the name of a pod of a StatefulSet, which ends with it.
+fn process(text: &str) -> Result<usize, String> {
+    let number = text.rsplit('-').next().unwrap_or_default();
+    number.parse().map_err(|_| "write a number, 0, 1, 2…, or a name that ends with -0, -1…".into())
 }
 
 fn partitions(text: &str) -> Result<usize, String> {

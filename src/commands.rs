@@ -16,6 +16,7 @@ pub mod query;
 pub mod run;
 mod sources;
 mod store;
+mod supervise;
 pub mod verify;
 
 use crate::cli::Command;

@@ -5,6 +5,8 @@
 //!   be reached is another question, which `trueup check` and the run itself ask.
 //! - All mistakes of a file are reported at once, each with its key, line, value and remedy. Keys
 //!   that are not known are mistakes, so a misspelt one never silently means a default.
+//! - Nothing is read from the environment; a relative path in a file is relative to that file. Which
+//!   process of a cluster this is does not belong to the configuration, which is one file for all.
 //! - Nothing is read from the environment; a relative path in a file is relative to that file.
 //!   The exception is a store in object storage: its credentials are never in a file of trueup's but
 //!   in the standard `AWS_…` variables or given by the machine, and the endpoint and the region are
@@ -14,6 +16,7 @@
 //! continued with another meaning: see [`Config::hash`].
 
 mod bucket;
+mod cluster;
 mod error;
 mod file;
 mod kafka;
@@ -27,6 +30,7 @@ use std::time::Duration;
 use trueup_ledger::Scale;
 use trueup_sinks::record::sha256_hex;
 
+pub use cluster::{ClusterConfig, TlsConfig};
 pub use error::{ConfigError, ConfigErrors, Invalid};
 pub use value::StoreLocation;
 
@@ -64,6 +68,8 @@ pub struct Config {
     pub state: StateConfig,
     /// The sources, at least one, with different names.
     pub sources: Vec<SourceConfig>,
+    /// The other processes, where there are any.
+    pub cluster: Option<ClusterConfig>,
 }
 
 /// Where state is kept, and how much memory it may take.
@@ -230,6 +236,7 @@ impl Config {
                 format: FormatConfig::Json,
                 backfill: false,
             }],
+            cluster: None,
         })
     }
 
@@ -240,6 +247,27 @@ impl Config {
     pub fn hash(&self) -> String {
         let meaning = format!("{{\"amount_scale\":{}}}", self.amount_scale.digits());
         sha256_hex(meaning.as_bytes())
+    }
+
+    /// Returns the hash of what all processes of a cluster must be configured alike in, beside
+    /// `workers`, which they tell each other in clear. Paths may differ between machines.
+    #[must_use]
+    pub fn agreement(&self) -> String {
+        let mut text = format!(
+            "{} {:?} {} {:?}",
+            self.amount_scale.digits(),
+            self.commit_interval,
+            self.commit_max_records,
+            self.cluster.as_ref().map(|cluster| &cluster.hosts),
+        );
+        for source in &self.sources {
+            let from = match &source.transport {
+                TransportConfig::LocalLog { .. } => "local_log",
+                TransportConfig::Kafka { topic, .. } => topic,
+            };
+            text.push_str(&format!(" {:?} {from:?} {}", source.name, source.backfill));
+        }
+        sha256_hex(text.as_bytes())
     }
 }
 

@@ -10,6 +10,7 @@ use trueup_sinks::{LogError, SinkError, StoreError};
 use trueup_sources::SourceError;
 use trueup_sources::local_log::append::AppendError;
 
+use crate::cluster::ClusterError;
 use crate::config::ConfigErrors;
 use crate::pipeline::RunError;
 
@@ -70,6 +71,12 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             RunError::Difference(_) => Exit::Difference,
             RunError::Configuration(_) => Exit::Usage,
             RunError::Failed(_) => Exit::Failed,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<ClusterError>() {
+        return Some(match error {
+            ClusterError::Configuration(_) => Exit::Usage,
+            ClusterError::NotJoined(_) => Exit::Failed,
         });
     }
     if let Some(error) = error.downcast_ref::<SinkError>() {

@@ -7,7 +7,18 @@
 //!   partitions)   ◀────────────────── committed through epoch n ──────────────────────┘
 //! ```
 //!
-//! - The intake alone cuts epochs: it knows which range of which partition is in which.
+//! - The intake alone cuts its partitions: it knows which range of which is in which epoch. Where an
+//!   epoch ends is decided for all processes together, see `cuts`.
+//! - Of several processes each has all of this but the committer. What the others stage goes to that
+//!   of process 0, the leader:
+//!
+//! ```text
+//!  leader:    intake ─▶ workers ─▶ stagers ─▶ committer ◀─┐
+//!               ▲ orders  ▲│ timely                       │ shares, cuts
+//!               ▼         │▼                              │
+//!  follower:  intake ─▶ workers ─▶ stagers ───────────────┘
+//! ```
+//!
 //! - Every queue is bounded and the intake opens an epoch only while fewer than
 //!   [`EPOCHS_IN_FLIGHT`] are uncommitted, so a slow sink slows the source and memory stays bounded.
 //! - State goes to disk in checkpoints, beside the work. A run begins with the last one and reads
@@ -17,30 +28,43 @@
 
 mod checkpoints;
 mod committer;
+mod cuts;
+mod error;
+mod follower;
 mod intake;
+mod leader;
+mod messages;
+mod party;
 mod readers;
 mod replay;
 mod restore;
+mod shared;
 mod stager;
 mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread::Thread;
+use std::sync::atomic::AtomicBool;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use thiserror::Error;
+use serde::{Deserialize, Serialize};
 use trueup_ledger::{Counts, Epoch, Scale};
-use trueup_sinks::{CommitError, CommitLog, Incompatible, LogError, SinkError, Store};
-use trueup_sources::{Format, SourceError, Transport};
+use trueup_sinks::{CommitLog, Store};
+use trueup_sources::{Format, Transport};
 
-use checkpoints::{Cadence, Checkpoints};
+use crate::cluster::Joined;
+use checkpoints::{Cadence, Checkpointer, Checkpoints};
+pub use error::RunError;
+use party::Party;
+use shared::Shared;
 
 /// How long a parked thread sleeps at most before it looks around, though nothing woke it.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a process that ends waits for the others to have heard why.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// How many epochs may be read and not yet committed.
 pub const EPOCHS_IN_FLIGHT: u64 = 3;
@@ -73,7 +97,9 @@ pub struct Options {
     pub sources: Vec<Source>,
     /// Whether to end once everything is committed that was there at the start.
     pub until_caught_up: bool,
-    /// Where state is kept; in memory alone where there is nothing.
+    /// The other processes, where there are any.
+    pub cluster: Option<Joined>,
+    /// Where state is kept; in memory alone where there is nothing, and in a cluster.
     pub state: Option<StateOptions>,
     /// The hash of the configuration that rows depend on.
     pub configuration_hash: String,
@@ -92,25 +118,8 @@ pub struct StateOptions {
     pub checkpoint_interval: Duration,
 }
 
-/// Why a run ended early, by what the operator should do.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// Another process has taken over the store. Exit code 3.
-    #[error("{0}; another trueup writes to this store, so this one stops")]
-    Fenced(String),
-    /// What was derived is not what was published. Exit code 1.
-    #[error("{0}")]
-    Difference(String),
-    /// The configuration does not fit the store or the sources. Exit code 2.
-    #[error("{0}")]
-    Configuration(String),
-    /// A source or the store failed for good. Exit code 4.
-    #[error("{0}")]
-    Failed(String),
-}
-
 /// What came of one epoch, told once it is committed or, before the first new one, compared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Progress {
     /// The epoch.
     pub epoch: Epoch,
@@ -123,7 +132,7 @@ pub struct Progress {
 }
 
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// The last commit of the store.
     pub last_epoch: Epoch,
@@ -141,129 +150,47 @@ pub struct Summary {
     pub replay_elapsed: Duration,
 }
 
-/// What the threads of a run share: how far it is committed, and whether it has failed.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    state: Mutex<SharedState>,
-    changed: Condvar,
-    failed: AtomicBool,
-    done: AtomicBool,
-}
-
-#[derive(Debug)]
-struct SharedState {
-    committed: Epoch,
-    failure: Option<RunError>,
-}
-
-impl Shared {
-    fn new(since: Epoch) -> Shared {
-        let state = SharedState { committed: since, failure: None };
-        Shared {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            failed: AtomicBool::new(false),
-            done: AtomicBool::new(false),
-        }
-    }
-
-    /// Ends the run; the first failure is the one that is told.
-    pub(crate) fn fail(&self, error: RunError) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.failure.get_or_insert(error);
-        self.failed.store(true, Ordering::Release);
-        self.changed.notify_all();
-    }
-
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
-    }
-
-    /// Whether everything is committed and there is no more. Until then every worker has to go on,
-    /// since the others need its part of the dataflow.
-    pub(crate) fn is_done(&self) -> bool {
-        self.done.load(Ordering::Acquire)
-    }
-
-    /// Waits while `condition` holds of the last committed epoch and the run has not failed.
-    pub(crate) fn wait_while(&self, condition: impl Fn(Epoch) -> bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.has_failed() && condition(state.committed) {
-            let waited = self.changed.wait_timeout(state, PATIENCE);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Wakes those who wait.
-    pub(crate) fn notify(&self) {
-        self.changed.notify_all();
-    }
-
-    fn take_failure(&self) -> Option<RunError> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
-    }
-
-    fn committed_through(&self, epoch: Epoch) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).committed = epoch;
-        self.changed.notify_all();
-    }
-
-    /// Returns a guard that ends the run where its thread panics.
-    pub(crate) fn guard<'a>(&'a self, what: &'a str) -> PanicGuard<'a> {
-        PanicGuard { shared: self, what }
-    }
-
-    /// Waits until `epoch` may be read, that is until few enough epochs are uncommitted and there
-    /// is memory for its state. Returns false where the run has failed.
-    pub(crate) fn wait_for_room(&self, epoch: Epoch, checkpoints: &Checkpoints) -> bool {
-        self.wait_while(|committed| {
-            committed.0 + EPOCHS_IN_FLIGHT < epoch.0 || checkpoints.must_wait()
-        });
-        !self.has_failed()
-    }
-}
-
-/// Ends the run when the thread that holds it panics: the other threads would wait for ever.
-pub(crate) struct PanicGuard<'a> {
-    shared: &'a Shared,
-    what: &'a str,
-}
-
-impl Drop for PanicGuard<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let text = format!("{} stopped by a panic; start again", self.what);
-            self.shared.fail(RunError::Failed(text));
-        }
-    }
-}
-
 /// Runs until caught up, stopped or failed. Calls `observe` after every epoch.
 ///
 /// # Errors
 /// A [`RunError`]. Whatever it is, the store holds whole epochs, each once, and a later run goes on
-/// behind the last of them.
-pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, RunError> {
+/// behind the last of them. In a cluster all processes end, with errors of one kind; threads of this
+/// one may be left behind, so the program has to end.
+pub fn run(mut options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, RunError> {
     let started = Instant::now();
+    let mut party = Party::new(options.cluster.take())?;
+    let mut outcome = run_as(&mut party, options, observe);
+    if let Ok(summary) = &mut outcome {
+        summary.elapsed = started.elapsed();
+    }
+    party.finish(&outcome);
+    outcome
+}
+
+fn run_as(
+    party: &mut Party,
+    options: Options,
+    observe: impl FnMut(&Progress),
+) -> Result<Summary, RunError> {
     let log = Arc::new(CommitLog::open(Arc::clone(&options.store))?);
+    let begin = match party.begin(&log)? {
+        party::Begin::Run(begin) => begin,
+        party::Begin::Over(summary) => return Ok(summary),
+    };
     log.check_compatible(options.scale, &options.configuration_hash)?;
-    let (disk, since) = match &options.state {
-        Some(state) => {
-            let (disk, history) = restore::open(state, &log, &options.configuration_hash)?;
-            (Some((disk, history)), history.base)
-        }
-        None => (None, Epoch(0)),
-    };
+    let state = state_of(party, options.state);
+    let disk = state.as_ref().map(|at| restore::open(at, &log, &options.configuration_hash));
+    let disk = disk.transpose()?;
+    let since = disk.as_ref().map_or(Epoch(0), |(_, history)| history.base);
     let past = replay::past(&log, since)?;
-    let checkpoints = Arc::new(Checkpoints::new(options.state.as_ref(), options.workers, since));
-    let head = past.head();
-    let generation = past.generation() + 1;
-    let Some(readers) = readers::open(options.sources, &past, &options.stop)? else {
-        let elapsed = started.elapsed();
-        return Ok(Summary { last_epoch: head, elapsed, ..Summary::default() });
+    let checkpoints = Arc::new(Checkpoints::new(state.as_ref(), options.workers, since));
+    let (head, generation) = (past.head(), past.generation() + 1);
+    let Some(mut readers) = readers::open(options.sources, &past, &options.stop)? else {
+        return party.stop(head);
     };
-    let formats = readers.formats();
-    let partitions = readers.partitions();
+    let (partitions, formats) = (readers.partitions(), readers.formats());
+    party.agree(begin, &log, &partitions)?;
+    let share = readers.keep_share_of(party.process(), party.processes());
     let shared = Arc::new(Shared::new(since));
     let (work, work_received): (Vec<_>, Vec<_>) =
         (0..options.workers).map(|_| bounded(worker::QUEUE)).unzip();
@@ -284,34 +211,31 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         staged: staged.clone(),
     };
     let (sealed, sealed_received) = bounded(options.workers);
-    let workers = worker::start(work_received, &setup, &stagers, &sealed)?;
+    let _guard = shared.guard("the committer");
+    let (orders, report) = party.start((head, partitions.len()), &shared, &staged)?;
+    let links = party.links(&shared);
+    let workers = worker::start(work_received, links, &setup, &stagers, &sealed)?;
     // The workers' own senders say when they have ended.
     drop(sealed);
-    let _guard = shared.guard("the committer");
     let intake = intake::Intake {
         workers: worker::Dispatch::new(work, workers.threads()),
         shared: Arc::clone(&shared),
         closed: staged,
         stop: options.stop,
         commit_interval: options.commit_interval,
-        commit_max_records: options.commit_max_records,
+        records_max: share.of(options.commit_max_records),
         until_caught_up: options.until_caught_up,
+        orders,
+        report,
+        stop_told: false,
         cadence: Cadence::new(Arc::clone(&checkpoints)),
         checkpoints: Arc::clone(&checkpoints),
         last: since,
         turn: 0,
     };
-    let intake = std::thread::Builder::new()
-        .name("intake".to_owned())
-        .spawn(move || intake.run(readers, past))
-        .map_err(|error| {
-            // The workers must not wait for what will never come.
-            let text = format!("cannot start a thread: {error}");
-            shared.fail(RunError::Failed(text.clone()));
-            RunError::Failed(text)
-        })?;
+    let intake = thread("intake", &shared, move || intake.run(readers, past))?;
     drop(stagers);
-    let checkpointer = disk.map(|(disk, history)| checkpoints::Checkpointer {
+    let checkpointer = disk.map(|(disk, history)| Checkpointer {
         disk,
         log: Arc::clone(&log),
         configuration_hash: options.configuration_hash.clone(),
@@ -320,102 +244,81 @@ pub fn run(options: Options, observe: impl FnMut(&Progress)) -> Result<Summary, 
         checkpoints,
         history,
     });
-    let checkpointer = checkpointer.map(|checkpointer| {
-        std::thread::Builder::new()
-            .name("checkpoints".to_owned())
-            .spawn(move || checkpointer.run(&sealed_received))
-    });
-    let checkpointer = checkpointer.transpose().map_err(|error| {
-        let text = format!("cannot start a thread: {error}");
-        shared.fail(RunError::Failed(text.clone()));
-        RunError::Failed(text)
-    })?;
+    let checkpointer = checkpointer
+        .map(|checkpointer| {
+            thread("checkpoints", &shared, move || checkpointer.run(&sealed_received))
+        })
+        .transpose()?;
     let committer = committer::Committer {
         log,
         scale: options.scale,
         generation,
         configuration_hash: options.configuration_hash,
         partitions,
-        workers: options.workers,
+        processes: party.processes(),
+        workers: party.processes() * options.workers,
         shared: Arc::clone(&shared),
     };
-    let outcome = committer.run(&staged_received, (since, head), observe);
+    let outcome = party.publish(&committer, &staged_received, (since, head), observe);
     if let Err(error) = outcome.as_ref() {
         // The threads see the failure, drop their ends of the queues, and stop.
         shared.fail(RunError::Failed(error.to_string()));
     }
-    shared.done.store(true, Ordering::Release);
-    workers.threads().iter().for_each(Thread::unpark);
     drop(staged_received);
-    // A panic of it has been told by its guard.
-    let _ = intake.join();
-    workers.join();
-    if let Some(checkpointer) = checkpointer {
-        let _ = checkpointer.join();
-    }
-    let mut summary = outcome?;
-    if let Some(failure) = shared.take_failure() {
-        return Err(failure);
-    }
-    summary.elapsed = started.elapsed();
-    Ok(summary)
+    let threads = Threads { workers, intake, checkpointer };
+    threads.end(&shared, party.processes() > 1);
+    let summary = outcome?;
+    shared.take_failure().map_or(Ok(summary), Err)
 }
 
-impl From<SourceError> for RunError {
-    fn from(error: SourceError) -> RunError {
-        let text = chain(&error);
-        match error {
-            SourceError::Configuration { .. } => RunError::Configuration(text),
-            _ => RunError::Failed(text),
+/// The threads of a run that are to be ended.
+struct Threads {
+    workers: worker::Workers,
+    intake: JoinHandle<()>,
+    checkpointer: Option<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Lets all threads see that there is no more, and waits for them. A panic of one has been told
+    /// by its guard.
+    fn end(self, shared: &Shared, in_cluster: bool) {
+        shared.set_done();
+        self.workers.threads().iter().for_each(Thread::unpark);
+        if shared.has_failed() && in_cluster {
+            // The others may never answer; the program ends without them.
+            self.workers.leave();
+            return;
+        }
+        let _ = self.intake.join();
+        self.workers.join();
+        if let Some(checkpointer) = self.checkpointer {
+            let _ = checkpointer.join();
         }
     }
 }
 
-impl From<LogError> for RunError {
-    fn from(error: LogError) -> RunError {
-        let text = chain(&error);
-        match error {
-            LogError::Broken(_) => RunError::Difference(text),
-            LogError::Store(_) => RunError::Failed(text),
-        }
+/// Returns where state is kept. What is on disk is the state of all workers together, and of several
+/// processes none has all.
+fn state_of(party: &Party, state: Option<StateOptions>) -> Option<StateOptions> {
+    if state.is_some() && party.processes() > 1 {
+        tracing::warn!(
+            "in a cluster state is kept in memory, and derived from the whole log at a start"
+        );
+        return None;
     }
+    state
 }
 
-impl From<SinkError> for RunError {
-    fn from(error: SinkError) -> RunError {
-        RunError::Failed(chain(&error))
-    }
-}
-
-impl From<CommitError> for RunError {
-    fn from(error: CommitError) -> RunError {
-        match error {
-            CommitError::Log(error) => error.into(),
-            CommitError::Fenced { .. } => RunError::Fenced(chain(&error)),
-            _ => RunError::Failed(chain(&error)),
-        }
-    }
-}
-
-impl From<Incompatible> for RunError {
-    fn from(error: Incompatible) -> RunError {
-        match error {
-            Incompatible::Log(error) => error.into(),
-            _ => RunError::Configuration(chain(&error)),
-        }
-    }
-}
-
-/// Returns an error with its causes, as one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+/// Starts a thread of the run.
+fn thread(
+    name: &str,
+    shared: &Shared,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, RunError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| {
+        // The other threads must not wait for what will never come.
+        let text = format!("cannot start a thread: {error}");
+        shared.fail(RunError::Failed(text.clone()));
+        RunError::Failed(text)
+    })
 }

@@ -31,5 +31,5 @@ pub mod detectors;
 pub mod views;
 
 pub use engine::{Engine, EpochOutput};
-pub use host::{Host, Hosts};
+pub use host::{Connection, Host, Hosts, Links};
 pub use record::{Accepted, Origin};

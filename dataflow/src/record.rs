@@ -46,7 +46,7 @@ pub struct SequenceRecord {
 }
 
 /// How many events of a partition were new to the set, and how many were in it already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// New to the set.
     pub applied: u64,

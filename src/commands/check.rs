@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{output, store};
 use crate::cli::CheckArgs;
+use crate::cluster;
 use crate::config::{
     Config, ConfigError, ConfigErrors, SourceConfig, StoreLocation, TransportConfig,
 };
@@ -46,6 +47,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
             });
         }
     }
+    if let Some(tls) = config.cluster.as_ref().and_then(|cluster| cluster.tls.as_ref())
+        && let Err(error) = cluster::check_certificates(tls)
+    {
+        errors.push(error);
+    }
     if !errors.is_empty() {
         let origin = args.config.display().to_string();
         return Err(ConfigErrors { origin, errors }.into());
@@ -80,9 +86,13 @@ fn readable(path: &Path) -> io::Result<()> {
 
 fn summary(config: &Config, path: &Path) -> String {
     let sources: Vec<String> = config.sources.iter().map(described).collect();
+    let cluster = config.cluster.as_ref().map_or_else(String::new, |cluster| {
+        let how = if cluster.tls.is_some() { "TLS" } else { "no TLS, on this machine alone" };
+        format!("\n  cluster {}: {} processes, {how}", cluster.id, cluster.hosts.len())
+    });
     format!(
         "{} is right\n  store: {}\n  amounts: {} fraction digits\n  workers: {}\n  commits: every \
-         {} ms or {} records\n{}",
+         {} ms or {} records\n{}{cluster}",
         path.display(),
         config.store,
         config.amount_scale.digits(),

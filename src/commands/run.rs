@@ -11,10 +11,12 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use trueup_ledger::{Counts, Epoch};
+use trueup_sinks::{CommitLog, Store};
 
 use super::output::{self, grouped, note};
-use super::{meter, sources, store};
+use super::{meter, sources, store, supervise};
 use crate::cli::RunArgs;
+use crate::cluster::{self, Membership};
 use crate::config::{Config, StoreLocation, TransportConfig};
 use crate::exit;
 use crate::pipeline::{self, Options, Progress, RunError, Source, StateOptions, Summary};
@@ -27,9 +29,26 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// # Errors
 /// A bad configuration, and what [`pipeline::run`] says.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    if args.supervise {
+        // What went wrong, the supervised run has said.
+        std::process::exit(supervise::supervise()?.into());
+    }
     let config = args.configuration()?;
-    let options = options(&config, args.until_caught_up, stop_on_signals()?)?;
+    // After this the end of the supervisor is a signal like any other.
+    let stop = stop_on_signals()?;
+    if args.supervised {
+        supervise::stop_with_supervisor()?;
+    }
+    let mut options = options(&config, args.until_caught_up, stop)?;
     let stopped = Arc::clone(&options.stop);
+    if let Some(membership) = membership(&config, args)? {
+        let generation = generation_in(Arc::clone(&options.store));
+        let Some(joined) = cluster::join(membership, generation, &stopped)? else {
+            note("stopped before all processes of the cluster were there");
+            return Ok(());
+        };
+        options.cluster = Some(joined);
+    }
     let mut watch = Watch::new();
     let outcome = pipeline::run(options, |progress| watch.see(progress));
     watch.line.finish_and_clear();
@@ -40,6 +59,47 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let how = if stopped.load(Ordering::Relaxed) { "stopped" } else { "caught up" };
     note(&described(&summary, how));
     Ok(())
+}
+
+/// Returns what this process is in its cluster; `None` where it is alone.
+fn membership(config: &Config, args: &RunArgs) -> anyhow::Result<Option<Membership>> {
+    let (cluster, process) = match (&config.cluster, args.process) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => {
+            return Err(exit::usage(
+                "--process (or TRUEUP_PROCESS) is given, and the configuration has no [cluster]; \
+                 leave it out, or write the section",
+            ));
+        }
+        (Some(cluster), process) => (cluster, process),
+    };
+    let count = cluster.hosts.len();
+    match process {
+        Some(process) if process < count => Ok(Some(Membership {
+            cluster: cluster.clone(),
+            process,
+            workers: config.workers,
+            configuration_hash: config.agreement(),
+            until_caught_up: args.until_caught_up,
+        })),
+        None if count == 1 => Ok(None),
+        _ => Err(exit::usage(format!(
+            "--process (or TRUEUP_PROCESS) has to say which of the {count} processes of \
+             cluster.hosts this is, 0 to {}",
+            count - 1
+        ))),
+    }
+}
+
+/// Returns a function that asks a store for the generation of its last commit.
+fn generation_in(store: Arc<dyn Store>) -> Box<dyn Fn() -> Result<u64, String> + Send + Sync> {
+    Box::new(move || {
+        let last = CommitLog::open(Arc::clone(&store)).and_then(|log| match log.head()? {
+            Some((epoch, _)) => Ok(log.read(epoch)?.generation),
+            None => Ok(0),
+        });
+        last.map_err(|error| error.to_string())
+    })
 }
 
 /// Builds what the pipeline needs from a configuration.
@@ -71,6 +131,7 @@ pub(super) fn options(
         commit_max_records: config.commit_max_records,
         sources: config.sources.iter().map(source).collect::<Result<_, _>>()?,
         until_caught_up,
+        cluster: None,
         state: Some(StateOptions {
             directory: config.state.directory.clone(),
             memory_limit: config.state.memory_limit,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,8 +14,8 @@ use trueup_ledger::Scale;
 use super::error::{ConfigError, Invalid};
 use super::{
     COMMIT_INTERVAL_DEFAULT, COMMIT_MAX_RECORDS_DEFAULT, COMMIT_MAX_RECORDS_MAX, Config,
-    FormatConfig, SourceConfig, StateConfig, TransportConfig, WORKERS_MAX, bucket, kafka, value,
-    workers_default,
+    FormatConfig, SourceConfig, StateConfig, TransportConfig, WORKERS_MAX, bucket, cluster, kafka,
+    value, workers_default,
 };
 
 const ROOT_KEYS: &[&str] = &[
@@ -27,6 +27,7 @@ const ROOT_KEYS: &[&str] = &[
     "commit_max_records",
     "state",
     "source",
+    "cluster",
 ];
 const STATE_KEYS: &[&str] = &["directory", "memory_limit", "checkpoint_interval"];
 const LOCAL_LOG_KEYS: &[&str] = &["name", "type", "path", "format", "backfill"];
@@ -85,6 +86,7 @@ impl Reading<'_> {
         let records = self.integer(&root, "commit_max_records", 1..=COMMIT_MAX_RECORDS_MAX);
         let state = store.as_ref().map(|store| self.state(&root, StateConfig::beside(store, base)));
         let sources = self.sources(&root);
+        let cluster = cluster::cluster(self, &root);
         Some(Config {
             store: store?,
             state: state?,
@@ -98,7 +100,13 @@ impl Reading<'_> {
             commit_interval: interval.unwrap_or(COMMIT_INTERVAL_DEFAULT),
             commit_max_records: records.unwrap_or(COMMIT_MAX_RECORDS_DEFAULT),
             sources,
+            cluster,
         })
+    }
+
+    /// Returns where relative paths are taken from.
+    pub(super) fn base(&self) -> PathBuf {
+        self.base.to_owned()
     }
 
     fn state(&mut self, root: &Section<'_, '_>, mut state: StateConfig) -> StateConfig {

@@ -88,8 +88,79 @@ fn the_example_is_valid_and_names_every_key() {
         "brokers",
         "topic",
         "properties",
+        "id",
+        "hosts",
+        "tls",
+        "peer_timeout",
+        "connect_timeout",
     ] {
         assert!(text.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn a_cluster_has_an_id_hosts_and_tls_beyond_this_machine() {
+    let cluster = |text: &str| with(&format!("store = \"s\"\n{text}"));
+    let parsed = |text: &str| Config::parse(&cluster(text), Path::new("/base")).unwrap().cluster;
+    assert_eq!(parsed(""), None);
+    let local = "[cluster]\nid = \"eu\"\nhosts = [\"127.0.0.1:1\", \"[::1]:2\", \"localhost:3\"]";
+    let found = parsed(local).unwrap();
+    assert_eq!((found.id.as_str(), found.hosts.len(), found.tls), ("eu", 3, None));
+    assert_eq!(found.peer_timeout, Duration::from_secs(30));
+    let far = "[cluster]\nid = \"eu\"\nhosts = [\"10.0.0.1:1\", \"b:2\"]\npeer_timeout = \"5s\"\n\
+               connect_timeout = \"2m\"\ntls = { ca = \"ca\", certificate = \"c\", key = \"/k\" }";
+    let found = parsed(far).unwrap();
+    let tls = found.tls.unwrap();
+    assert_eq!((tls.ca.as_path(), tls.key.as_path()), (Path::new("/base/ca"), Path::new("/k")));
+    let times = (found.peer_timeout, found.connect_timeout);
+    assert_eq!(times, (Duration::from_secs(5), Duration::from_secs(120)));
+
+    let rows: &[(&str, &[&str])] = &[
+        ("cluster = 1", &["2 cluster: it is a whole number, no section"]),
+        ("[cluster]", &["2 cluster.id: it is missing", "2 cluster.hosts: it is missing"]),
+        (
+            "[cluster]\nid = \"E U\"\nhosts = []\nhost = 1\npeer_timeout = \"2s\"\n\
+             connect_timeout = \"2h\"\n[cluster.tls]\nca = \"\"\ncert = \"c\"",
+            &[
+                "3 cluster.id: \"E U\" is no name of a cluster",
+                "4 cluster.hosts: it has 0 hosts, not 1 to 256",
+                "5 cluster.host: this key is not known",
+                "6 cluster.peer_timeout: \"2s\" is out of range",
+                "7 cluster.connect_timeout: \"2h\" is out of range",
+                "8 cluster.tls.certificate: it is missing",
+                "8 cluster.tls.key: it is missing",
+                "9 cluster.tls.ca: it is empty",
+                "10 cluster.tls.cert: this key is not known",
+            ],
+        ),
+        (
+            "[cluster]\nid = \"e\"\nhosts = [\n\"a\",\n\"b:0\",\n3,\n\"::1:7\",\n\"b:1\",\n\"b:1\"]",
+            &[
+                "5 cluster.hosts: \"a\" is no host:port",
+                "6 cluster.hosts: \"b:0\" is no host:port",
+                "7 cluster.hosts: a host is a whole number",
+                "8 cluster.hosts: \"::1:7\" is no host:port",
+                "10 cluster.hosts: \"b:1\" is there twice",
+            ],
+        ),
+        (
+            "[cluster]\nid = \"e\"\nhosts = [\"127.0.0.1:1\", \"10.0.0.2:1\"]",
+            &["2 cluster.tls: it is missing, and \"10.0.0.2:1\" is not an address of this \
+                 machine"],
+        ),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(errors(&cluster(text)), *expected, "{text}");
+    }
+}
+
+#[test]
+fn what_processes_must_agree_on_is_hashed() {
+    let parse = |text: &str| Config::parse(&with(text), Path::new("")).unwrap().agreement();
+    let plain = parse("store = \"a\"");
+    assert_eq!(plain, parse("store = \"b\"\nworkers = 7"));
+    for other in ["amount_scale = 2", "commit_interval = \"2s\"", "commit_max_records = 5"] {
+        assert_ne!(plain, parse(&format!("store = \"a\"\n{other}")), "{other}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! is right or wrong in both, with the same words.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -89,6 +90,32 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// [`Invalid`] where it is no duration or not 10 ms to 1 h.
 pub fn commit_interval(text: &str) -> Result<Duration, Invalid> {
     const REMEDY: &str = "write a whole number and a unit, \"10ms\" to \"1h\" (units: ms, s, m, h)";
+    duration(text, INTERVAL_MIN..=INTERVAL_MAX, REMEDY)
+}
+
+/// Parses how long another process may be silent: `30s`, `5m`.
+///
+/// # Errors
+/// [`Invalid`] where it is no duration or not 3 s to 1 h. Processes say something every second.
+pub fn peer_timeout(text: &str) -> Result<Duration, Invalid> {
+    const REMEDY: &str = "write a whole number and a unit, \"3s\" to \"1h\" (units: ms, s, m, h)";
+    duration(text, Duration::from_secs(3)..=INTERVAL_MAX, REMEDY)
+}
+
+/// Parses how long the processes wait for each other: `60s`, `5m`.
+///
+/// # Errors
+/// [`Invalid`] where it is no duration or not 1 s to 1 h.
+pub fn connect_timeout(text: &str) -> Result<Duration, Invalid> {
+    const REMEDY: &str = "write a whole number and a unit, \"1s\" to \"1h\" (units: ms, s, m, h)";
+    duration(text, Duration::from_secs(1)..=INTERVAL_MAX, REMEDY)
+}
+
+fn duration(
+    text: &str,
+    range: RangeInclusive<Duration>,
+    remedy: &str,
+) -> Result<Duration, Invalid> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let unit_ms: u64 = match unit {
@@ -96,13 +123,13 @@ pub fn commit_interval(text: &str) -> Result<Duration, Invalid> {
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
-        _ => return Err(Invalid::new(format!("{text:?} is no duration"), REMEDY)),
+        _ => return Err(Invalid::new(format!("{text:?} is no duration"), remedy)),
     };
     let milliseconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit_ms));
     match milliseconds.map(Duration::from_millis) {
-        Some(interval) if (INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) => Ok(interval),
-        Some(_) => Err(Invalid::new(format!("{text:?} is out of range"), REMEDY)),
-        None => Err(Invalid::new(format!("{text:?} is no duration"), REMEDY)),
+        Some(time) if range.contains(&time) => Ok(time),
+        Some(_) => Err(Invalid::new(format!("{text:?} is out of range"), remedy)),
+        None => Err(Invalid::new(format!("{text:?} is no duration"), remedy)),
     }
 }
 
@@ -131,14 +158,23 @@ pub fn memory_limit(text: &str) -> Result<u64, Invalid> {
 /// # Errors
 /// [`Invalid`] where it is not 1 to 64 of `a-z 0-9 _ -`.
 pub fn source_name(text: &str) -> Result<String, Invalid> {
+    name(text, "source", "write 1 to 64 of a-z, 0-9, _ and -, as in \"payments\"")
+}
+
+/// Checks the name of a cluster.
+///
+/// # Errors
+/// [`Invalid`] where it is not 1 to 64 of `a-z 0-9 _ -`.
+pub fn cluster_id(text: &str) -> Result<String, Invalid> {
+    name(text, "cluster", "write 1 to 64 of a-z, 0-9, _ and -, as in \"ledger-eu\"")
+}
+
+fn name(text: &str, of: &str, remedy: &str) -> Result<String, Invalid> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
         return Ok(text.to_owned());
     }
-    Err(Invalid::new(
-        format!("{text:?} is no name of a source"),
-        "write 1 to 64 of a-z, 0-9, _ and -, as in \"payments\"",
-    ))
+    Err(Invalid::new(format!("{text:?} is no name of a {of}"), remedy))
 }
 
 /// Checks the name of a Kafka topic.

@@ -45,9 +45,9 @@ impl Checkpoints {
         }
     }
 
-    /// Says how much a worker has gathered.
+    /// Says how much a worker has gathered. Workers are numbered across processes.
     pub(crate) fn gathered(&self, worker: usize, bytes: usize) {
-        self.active[worker].store(bytes, Ordering::Relaxed);
+        self.active[worker % self.active.len()].store(bytes, Ordering::Relaxed);
     }
 
     /// Returns the last checkpoint on disk.

@@ -20,6 +20,9 @@ pub(crate) struct Committer {
     pub(crate) generation: u64,
     pub(crate) configuration_hash: String,
     pub(crate) partitions: Arc<[PartitionId]>,
+    /// How many processes tell what their partitions gave.
+    pub(crate) processes: usize,
+    /// How many workers they have together.
     pub(crate) workers: usize,
     pub(crate) shared: Arc<Shared>,
 }
@@ -27,8 +30,26 @@ pub(crate) struct Committer {
 /// What has come of an epoch so far.
 #[derive(Default)]
 struct Partial {
-    cut: Option<(Closed, Vec<RangeRead>, Option<Expected>)>,
+    cuts: Vec<(Closed, Vec<RangeRead>)>,
+    expected: Option<Expected>,
     shares: Vec<Share>,
+}
+
+impl Partial {
+    /// Puts the cuts of all processes together: one range for each of so many partitions, in order.
+    /// `None` where they do not fit each other.
+    fn whole_cut(&mut self, partitions: usize) -> Option<(Closed, Vec<RangeRead>)> {
+        let (closed, mut ranges) = self.cuts.pop()?;
+        for (other, more) in self.cuts.drain(..) {
+            if other != closed {
+                return None;
+            }
+            ranges.extend(more);
+        }
+        ranges.sort_by_key(|range| range.partition);
+        let one_each = ranges.iter().map(|range| range.partition).eq(0..partitions);
+        one_each.then_some((closed, ranges))
+    }
 }
 
 /// An epoch of which everything has come.
@@ -63,8 +84,9 @@ impl Committer {
                     partial.entry(epoch).or_default().shares.push(share);
                 }
                 Ok(Staged::Cut(closed, ranges, expected)) => {
-                    let cut = Some((closed, ranges, expected));
-                    partial.entry(closed.epoch).or_default().cut = cut;
+                    let partial = partial.entry(closed.epoch).or_default();
+                    partial.cuts.push((closed, ranges));
+                    partial.expected = partial.expected.take().or(expected);
                 }
                 Ok(Staged::End(epoch)) => end = Some(epoch),
                 Err(RecvTimeoutError::Timeout) if !self.shared.has_failed() => {}
@@ -104,17 +126,20 @@ impl Committer {
         partial: &mut BTreeMap<Epoch, Partial>,
         epoch: Epoch,
     ) -> Result<Option<Whole>, RunError> {
-        let complete = partial
-            .get(&epoch)
-            .is_some_and(|epoch| epoch.cut.is_some() && epoch.shares.len() == self.workers);
+        let complete = partial.get(&epoch).is_some_and(|epoch| {
+            epoch.cuts.len() == self.processes && epoch.shares.len() == self.workers
+        });
         if !complete {
             return Ok(None);
         }
-        let Some(Partial { cut: Some((closed, ranges, expected)), shares }) =
-            partial.remove(&epoch)
-        else {
-            return Ok(None);
+        let mut partial = partial.remove(&epoch).unwrap_or_default();
+        let Some((closed, ranges)) = partial.whole_cut(self.partitions.len()) else {
+            return Err(RunError::Failed(format!(
+                "epoch {epoch}: the processes closed it differently; nothing was published, this \
+                 is a bug"
+            )));
         };
+        let Partial { expected, shares, .. } = partial;
         let mut counts: Vec<Counts> =
             ranges.iter().map(|range| Counts { read: range.read, ..Counts::default() }).collect();
         let mut whole = Whole {

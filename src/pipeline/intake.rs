@@ -1,4 +1,5 @@
-//! The intake: one thread that reads all partitions, cuts epochs and hands out raw batches.
+//! The intake: one thread that reads the partitions of this process and hands out raw batches. It
+//! says when it has enough of an epoch, and closes it when it is ordered to.
 //!
 //! First it reads the ranges that commits name, epoch by epoch as they were cut; then it goes on
 //! live. Records of live sources come first in every epoch, backfills take what is left.
@@ -6,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use trueup_ledger::Epoch;
@@ -14,6 +15,7 @@ use trueup_sinks::InputRange;
 use trueup_sources::{Polled, RawBatch, SourceError, Transport};
 
 use super::checkpoints::{Cadence, Checkpoints};
+use super::cuts::{Orders, Report, State};
 use super::readers::{Reader, Readers, UNAVAILABLE_MAX, patiently};
 use super::replay::{Expected, Past, beginning};
 use super::stager::{RangeRead, Staged};
@@ -32,15 +34,20 @@ const LIVE_BUSY: u64 = 1024;
 /// How long the intake sleeps at most when there is nothing to read.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// What cuts epochs.
+/// What reads.
 pub(crate) struct Intake {
     pub(crate) workers: Dispatch,
     pub(crate) shared: Arc<Shared>,
     pub(crate) closed: Sender<Staged>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) commit_interval: Duration,
-    pub(crate) commit_max_records: u64,
+    /// How many records of this process end an epoch.
+    pub(crate) records_max: u64,
     pub(crate) until_caught_up: bool,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) report: Box<dyn Fn(Report) + Send>,
+    /// Whether it has been reported that this process is to stop.
+    pub(crate) stop_told: bool,
     pub(crate) cadence: Cadence,
     pub(crate) checkpoints: Arc<Checkpoints>,
     /// The last epoch that was closed.
@@ -68,8 +75,22 @@ impl Intake {
         // Where it failed, it has said so, and the other threads see it. Where it was stopped while
         // a source was away, what has been closed is all there is.
         if ended.is_err() && !self.shared.has_failed() {
-            let _ = self.send(Staged::End(self.last));
+            self.is_over(Epoch(self.last.0 + 1));
+            let _ = self.send(Staged::End(self.orders.end().unwrap_or(self.last)));
         }
+    }
+
+    fn report(&self, epoch: Epoch, state: State) {
+        (self.report)(Report { epoch, state });
+    }
+
+    /// Passes on that this process is to stop, and says whether the run ends before `epoch`.
+    fn is_over(&mut self, epoch: Epoch) -> bool {
+        if self.stop.load(Ordering::Acquire) && !self.stop_told {
+            self.stop_told = true;
+            self.report(epoch, State::Stopping);
+        }
+        self.orders.end().is_some_and(|last| epoch > last)
     }
 
     fn read_all(&mut self, readers: &mut Readers, past: Past) -> Result<(), Stopped> {
@@ -82,13 +103,14 @@ impl Intake {
                     reader.end = Some(self.or_fail(end)?);
                 }
             }
+            self.report(Epoch(self.last.0 + 1), State::Live);
             while self.live_epoch(readers, Epoch(self.last.0 + 1))? {}
         }
-        self.send(Staged::End(self.last))
+        self.send(Staged::End(self.orders.end().unwrap_or(self.last)))
     }
 
     fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+        self.stop.load(Ordering::Acquire) || self.orders.end().is_some()
     }
 
     fn gives_up(&self) -> bool {
@@ -126,11 +148,11 @@ impl Intake {
             }
             let wanted: BTreeMap<_, _> =
                 commit.inputs.iter().map(|input| (input.partition_id(), input)).collect();
-            for (index, reader) in readers.readers.iter_mut().enumerate() {
+            for reader in &mut readers.readers {
                 reader.begin_epoch();
                 if let Some(input) = wanted.get(&reader.id) {
                     reader.from = input.from.clone();
-                    if !self.replay_range(index, reader, commit.epoch, input)? {
+                    if !self.replay_range(reader, commit.epoch, input)? {
                         return Ok(false);
                     }
                 }
@@ -150,7 +172,6 @@ impl Intake {
     /// Reads one committed range again; returns false where the run is stopped meanwhile.
     fn replay_range(
         &mut self,
-        index: usize,
         reader: &mut Reader,
         epoch: Epoch,
         input: &InputRange,
@@ -166,7 +187,7 @@ impl Intake {
             match self.or_fail(reader.poll(TURN, Some(to)))? {
                 Polled::Batch(batch) => {
                     idle_since = None;
-                    self.hand_out(index, reader, epoch, batch)?;
+                    self.hand_out(reader, epoch, batch)?;
                 }
                 Polled::Idle => {
                     // A server may be slow; records that were committed must come in the end.
@@ -185,7 +206,7 @@ impl Intake {
             if self.shared.has_failed() {
                 return Err(Stopped);
             }
-            if self.stopping() {
+            if self.is_over(epoch) {
                 return Ok(false);
             }
         }
@@ -211,19 +232,18 @@ impl Intake {
 
     fn hand_out(
         &mut self,
-        index: usize,
         reader: &mut Reader,
         epoch: Epoch,
         mut batch: RawBatch,
     ) -> Result<(), Stopped> {
-        batch.partition = index;
+        batch.partition = reader.index;
         let first_ordinal = reader.read;
         reader.read += batch.len() as u64;
         let work = Work::Batch { epoch, batch, first_ordinal };
         if self.workers.any(work, &self.shared) { Ok(()) } else { Err(Stopped) }
     }
 
-    /// Reads one epoch and closes it if it has records. Returns whether another one is to come.
+    /// Reads one epoch and closes it when ordered to. Returns whether another one is to come.
     fn live_epoch(&mut self, readers: &mut Readers, epoch: Epoch) -> Result<bool, Stopped> {
         if !self.shared.wait_for_room(epoch, &self.checkpoints) {
             return Err(Stopped);
@@ -231,47 +251,54 @@ impl Intake {
         readers.readers.iter_mut().for_each(Reader::begin_epoch);
         let mut first_record: Option<Instant> = None;
         let mut got = Got::default();
-        let more = loop {
+        let mut told = None;
+        loop {
             if self.shared.has_failed() {
                 return Err(Stopped);
             }
-            if self.stopping() {
-                break false;
+            if self.is_over(epoch) {
+                return Ok(false);
+            }
+            if let Some(mut closed) = self.orders.closing(epoch) {
+                let last = self.orders.end() == Some(epoch);
+                if last {
+                    self.cadence.wait(&self.shared);
+                }
+                closed.checkpoint = self.cadence.take(epoch, last);
+                self.close(readers, closed, None)?;
+                self.last = epoch;
+                return Ok(true);
+            }
+            if told == Some(State::Enough) {
+                self.orders.wait(epoch, IDLE);
+                continue;
             }
             let before = got.records;
             self.pass(readers, epoch, &mut got)?;
-            if got.records > 0 {
-                first_record.get_or_insert_with(Instant::now);
+            if before == 0 && got.records > 0 {
+                first_record = Some(Instant::now());
+                self.report(epoch, State::Filled);
             }
             let age = first_record.map(|first| first.elapsed());
-            if got.records >= self.commit_max_records
+            if got.records >= self.records_max
                 || got.bytes >= EPOCH_BYTES_MAX
                 || age.is_some_and(|age| age >= self.commit_interval)
             {
-                break !self.has_all(readers);
-            }
-            if got.records == before {
-                if self.has_all(readers) {
-                    break false;
+                // What is full and the last is both; others may still have more.
+                let last = told.is_none() && self.has_all(readers);
+                let state = if last { State::CaughtUp } else { State::Enough };
+                self.report(epoch, state);
+                told = Some(state);
+            } else if got.records == before {
+                if told.is_none() && self.has_all(readers) {
+                    self.report(epoch, State::CaughtUp);
+                    told = Some(State::CaughtUp);
+                    continue;
                 }
                 let left = age.map_or(IDLE, |age| self.commit_interval.saturating_sub(age));
                 wait(&mut readers.transports, left.min(IDLE));
             }
-        };
-        if got.records > 0 {
-            if !more {
-                self.cadence.wait(&self.shared);
-            }
-            let closed = Closed {
-                epoch,
-                epoch_time_micros: now_micros(),
-                replay: false,
-                checkpoint: self.cadence.take(epoch, !more),
-            };
-            self.close(readers, closed, None)?;
-            self.last = epoch;
         }
-        Ok(more)
     }
 
     /// Whether a run that ends when caught up has nothing more to read.
@@ -292,7 +319,7 @@ impl Intake {
             for place in 0..count {
                 let index = (place + self.turn) % count;
                 let reader = &mut readers.readers[index];
-                let left = self.commit_max_records.saturating_sub(got.records);
+                let left = self.records_max.saturating_sub(got.records);
                 if reader.backfill != backfill || left == 0 || reader.caught_up() {
                     continue;
                 }
@@ -302,7 +329,7 @@ impl Intake {
                 if let Polled::Batch(batch) = self.or_fail(polled)? {
                     got.records += batch.len() as u64;
                     got.bytes += batch.bytes.len();
-                    self.hand_out(index, reader, epoch, batch)?;
+                    self.hand_out(reader, epoch, batch)?;
                 }
             }
         }
@@ -316,6 +343,7 @@ impl Intake {
         expected: Option<Expected>,
     ) -> Result<(), Stopped> {
         let ranges = readers.readers.iter_mut().map(|reader| RangeRead {
+            partition: reader.index,
             from: reader.from.clone(),
             to: reader.partition.position(),
             read: reader.read,
@@ -334,9 +362,4 @@ fn wait(transports: &mut [Box<dyn Transport>], timeout: Duration) {
         // Whoever has news first cannot be known, so all are asked again soon.
         _ => std::thread::sleep(timeout.min(Duration::from_millis(5))),
     }
-}
-
-fn now_micros() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

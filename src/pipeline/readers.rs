@@ -20,7 +20,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How often it is said that a source does not answer.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
-/// All partitions of all sources, in the order of their names.
+/// The partitions that a process reads, in the order of their names.
 pub(crate) struct Readers {
     pub(crate) transports: Vec<Box<dyn Transport>>,
     pub(crate) readers: Vec<Reader>,
@@ -29,6 +29,8 @@ pub(crate) struct Readers {
 /// One partition, and what of it is in the open epoch.
 pub(crate) struct Reader {
     pub(crate) id: PartitionId,
+    /// Its place in the sorted list of all partitions of all sources.
+    pub(crate) index: usize,
     /// What the transport calls itself, for errors.
     transport: Arc<str>,
     pub(crate) partition: Box<dyn Partition>,
@@ -42,6 +44,21 @@ pub(crate) struct Reader {
     pub(crate) read: u64,
     /// Since when the source does not answer, and when it is asked again.
     pub(crate) away: Option<Away>,
+}
+
+/// How many of all partitions a process reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portion {
+    own: u64,
+    all: u64,
+}
+
+impl Portion {
+    /// Returns the process' part of a number of records, at least 1.
+    pub(crate) fn of(self, records: u64) -> u64 {
+        let part = u128::from(records) * u128::from(self.own) / u128::from(self.all.max(1));
+        u64::try_from(part).unwrap_or(records).max(1)
+    }
 }
 
 /// A source that does not answer.
@@ -75,6 +92,7 @@ pub(crate) fn open(
                     source: Arc::clone(&source.name),
                     partition: partition.id().into(),
                 },
+                index: 0,
                 transport: Arc::clone(&transport),
                 partition,
                 format: Arc::clone(&source.format),
@@ -88,6 +106,9 @@ pub(crate) fn open(
         transports.push(source.transport);
     }
     readers.sort_by(|a, b| a.id.cmp(&b.id));
+    for (index, reader) in readers.iter_mut().enumerate() {
+        reader.index = index;
+    }
     for partition in past.partitions() {
         if !readers.iter().any(|reader| reader.id == partition) {
             return Err(RunError::Configuration(format!(
@@ -125,6 +146,14 @@ pub(crate) fn patiently<T>(
 impl Readers {
     pub(crate) fn partitions(&self) -> Arc<[PartitionId]> {
         self.readers.iter().map(|reader| reader.id.clone()).collect()
+    }
+
+    /// Keeps the partitions of one process of several, and returns how many of all they are. The
+    /// others' are closed.
+    pub(crate) fn keep_share_of(&mut self, process: usize, processes: usize) -> Portion {
+        let all = self.readers.len();
+        self.readers.retain(|reader| reader.index % processes == process);
+        Portion { own: self.readers.len() as u64, all: all as u64 }
     }
 
     pub(crate) fn formats(&self) -> Arc<[Arc<dyn Format>]> {

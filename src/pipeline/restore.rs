@@ -155,13 +155,3 @@ fn remove(path: &Path) -> Result<(), RunError> {
         _ => Ok(()),
     }
 }
-
-impl From<StateError> for RunError {
-    fn from(error: StateError) -> RunError {
-        let text = super::chain(&error);
-        match error {
-            StateError::Busy { .. } => RunError::Fenced(text),
-            _ => RunError::Failed(text),
-        }
-    }
-}

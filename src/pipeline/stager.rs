@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
+use serde::{Deserialize, Serialize};
 use trueup_dataflow::EpochOutput;
 use trueup_ledger::{Epoch, Position, Scale, Table};
 use trueup_sinks::{
@@ -25,7 +26,7 @@ pub(crate) struct ToStage {
 }
 
 /// One worker's share of an epoch, durable and not yet published.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Share {
     pub(crate) files: Vec<FileEntry>,
     pub(crate) views: BTreeMap<String, ViewTotals>,
@@ -36,8 +37,10 @@ pub(crate) struct Share {
 }
 
 /// What a partition gave to an epoch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RangeRead {
+    /// The partition's place in the sorted list of all.
+    pub(crate) partition: usize,
     pub(crate) from: Position,
     pub(crate) to: Position,
     pub(crate) read: u64,
@@ -48,8 +51,8 @@ pub(crate) struct RangeRead {
 pub(crate) enum Staged {
     /// A worker's share is staged.
     Share(Epoch, Share),
-    /// An epoch is cut: the range of each partition, in the order of partitions, and for a
-    /// committed epoch what must come out.
+    /// A process has closed an epoch: the ranges of its partitions, and for a committed epoch what
+    /// must come out, which only the leader tells.
     Cut(Closed, Vec<RangeRead>, Option<super::replay::Expected>),
     /// No epoch comes after this one.
     End(Epoch),

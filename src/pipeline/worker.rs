@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, bounded};
+use serde::{Deserialize, Serialize};
 use trueup_dataflow::store::{Disk, Sealed, WorkerState};
 use trueup_dataflow::transactions::Stateful;
-use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Origin};
+use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Links, Origin};
 use trueup_ledger::{Epoch, PartitionId, Rejection, Scale};
 use trueup_sinks::QuarantineRecord;
 use trueup_sources::{Format, Frame, RawBatch};
@@ -36,7 +37,7 @@ pub(crate) enum Work {
 }
 
 /// An epoch that all workers have got their part of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Closed {
     pub(crate) epoch: Epoch,
     pub(crate) epoch_time_micros: i64,
@@ -77,6 +78,11 @@ impl Workers {
         for stager in self.stagers {
             let _ = stager.join();
         }
+    }
+
+    /// Leaves the threads to themselves: those of other processes may keep them waiting.
+    pub(crate) fn leave(self) {
+        self.hosts.leave();
     }
 }
 
@@ -131,9 +137,10 @@ fn take<T>(slots: &Slots<T>, index: usize) -> Option<T> {
     slots.get_mut(index).and_then(Option::take)
 }
 
-/// Starts the workers and their stagers.
+/// Starts the workers and their stagers, with `links` to those of other processes.
 pub(crate) fn start(
     work: Vec<Receiver<Work>>,
+    links: Option<Links>,
     setup: &Setup,
     stagers: &stager::Setup,
     sealed: &Sender<Sealed>,
@@ -159,9 +166,11 @@ pub(crate) fn start(
     // Each worker's sender goes with its thread, so that the checkpoint thread sees them end.
     let sealed = slots((0..count).map(|_| sealed.clone()));
     let setup = setup.clone();
-    let hosts = Hosts::start(count, move |host| {
-        let _ = started.send((host.index(), std::thread::current()));
-        let resources = (take(&resources, host.index()), take(&sealed, host.index()));
+    let on_worker = move |host: &mut Host<'_>| {
+        // Workers are numbered across processes, each of which has as many.
+        let place = host.index() % count;
+        let _ = started.send((place, std::thread::current()));
+        let resources = (take(&resources, place), take(&sealed, place));
         if let (Some((work, output)), Some(sealed)) = resources {
             let part = AssertUnwindSafe(|| work_on(host, &work, output, sealed, &setup));
             if let Err(panic) = catch_unwind(part) {
@@ -171,8 +180,12 @@ pub(crate) fn start(
                 )));
             }
         }
-    })
-    .map_err(|error| cannot(&error))?;
+    };
+    let hosts = match links {
+        Some(links) => Hosts::start_cluster(count, links, on_worker),
+        None => Hosts::start(count, on_worker),
+    };
+    let hosts = hosts.map_err(|error| cannot(&error))?;
     let mut threads: Vec<_> = threads.iter().take(count).collect();
     threads.sort_by_key(|(index, _)| *index);
     let threads = threads.into_iter().map(|(_, thread)| thread).collect();

@@ -12,7 +12,7 @@ use trueup_sources::{Json, LocalLog};
 
 /// A run to be. By default it ends when caught up, with 2 workers, and its epochs are cut by
 /// number of records alone.
-pub struct Job(Options);
+pub struct Job(pub Options);
 
 impl Job {
     pub fn new(store: Arc<dyn Store>) -> Job {
@@ -24,6 +24,7 @@ impl Job {
             commit_max_records: 1000,
             sources: Vec::new(),
             until_caught_up: true,
+            cluster: None,
             state: None,
             configuration_hash: "test".to_owned(),
             stop: Arc::new(AtomicBool::new(false)),

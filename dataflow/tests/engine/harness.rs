@@ -1,6 +1,7 @@
 //! Runs an implementation on events cut into epochs, and compares every epoch with the reference.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use timely::dataflow::Stream;
 use trueup_dataflow::record::EventRecord;
 use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, StateError, WorkerState};
 use trueup_dataflow::transactions::{Changes, Stateful, Transactions};
-use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Origin};
+use trueup_dataflow::{Connection, Engine, EpochOutput, Host, Hosts, Links, Origin};
 use trueup_ledger::reference::Reference;
 use trueup_ledger::table::{Row, Rows};
 use trueup_ledger::{Epoch, Event, Scale, View};
@@ -96,9 +97,34 @@ pub(crate) fn changes(
     epochs: &[Vec<Event<'static>>],
     workers: usize,
 ) -> Vec<Vec<EpochOutput>> {
-    let checkpoints = Vec::new();
-    let life = Life { from: 0, to: epochs.len(), workers, checkpoints, disk: None };
-    live(implementation, epochs, life)
+    live(implementation, epochs, whole(epochs, workers))
+}
+
+fn whole(epochs: &[Vec<Event<'static>>], workers: usize) -> Life {
+    Life { from: 0, to: epochs.len(), workers, checkpoints: Vec::new(), disk: None }
+}
+
+/// As [`changes`], on `processes` of one worker each that talk through sockets as those of a cluster
+/// do.
+pub(crate) fn changes_of_cluster(
+    epochs: &[Vec<Event<'static>>],
+    processes: usize,
+) -> Vec<Vec<EpochOutput>> {
+    let mut sockets: Vec<Vec<Option<Connection>>> =
+        (0..processes).map(|_| (0..processes).map(|_| None).collect()).collect();
+    for (one, other) in (0..processes).flat_map(|one| (0..one).map(move |other| (one, other))) {
+        let (mine, theirs) = UnixStream::pair().unwrap();
+        sockets[one][other] = Some(Connection::Unix(mine));
+        sockets[other][one] = Some(Connection::Unix(theirs));
+    }
+    live_on(Implementation::Engine, epochs, whole(epochs, processes), |work| {
+        let start = |(process, connections)| {
+            let work = work.clone();
+            let links = Links { process, connections, lost: Arc::new(|_, _| ()) };
+            Hosts::start_cluster(1, links, move |host| work(host)).unwrap()
+        };
+        sockets.into_iter().enumerate().map(start).collect()
+    })
 }
 
 /// Runs a part of `epochs`, from the state that is on disk.
@@ -110,15 +136,29 @@ pub(crate) fn live(
     epochs: &[Vec<Event<'static>>],
     life: Life,
 ) -> Vec<Vec<EpochOutput>> {
+    let workers = life.workers;
+    live_on(implementation, epochs, life, |work| {
+        vec![Hosts::start(workers, move |host| work(host)).unwrap()]
+    })
+}
+
+type Work = Arc<dyn Fn(&mut Host<'_>) + Send + Sync>;
+
+fn live_on(
+    implementation: Implementation,
+    epochs: &[Vec<Event<'static>>],
+    life: Life,
+    start: impl FnOnce(Work) -> Vec<Hosts>,
+) -> Vec<Vec<EpochOutput>> {
     let shared = Arc::new(Shared::default());
     shared.on_disk.store(life.from as u64, Ordering::SeqCst);
     let on_workers = Arc::clone(&shared);
     let owned: Arc<[Vec<Event<'static>>]> = epochs[life.from..life.to].into();
     let expected = owned.len();
-    let hosts = Hosts::start(life.workers, move |host| {
+    let hosts = start(Arc::new(move |host: &mut Host<'_>| {
         work(host, implementation, &owned, &life, &on_workers);
-    });
-    hosts.unwrap().join();
+    }));
+    hosts.into_iter().for_each(Hosts::join);
     assert!(!shared.panicked.load(Ordering::SeqCst), "a worker of {implementation:?} panicked");
     let outputs = std::mem::take(&mut *shared.outputs.lock().unwrap());
     assert_eq!(outputs.len(), expected, "every epoch is handed over");

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use trueup_ledger::{Amount, Event, Kind, Posting, Side, Source, Timestamp};
 
-use crate::harness::{Changed, Implementation, Views, against_reference, changes};
+use crate::harness::{
+    Changed, Implementation, Views, against_reference, changes, changes_of_cluster,
+};
 
 fn posting() -> impl Strategy<Value = Posting<'static>> {
     let account = prop::sample::select(vec!["cash", "revenue", "tax:päid"]);
@@ -235,5 +237,18 @@ proptest! {
         twin in workers(),
     ) {
         same_changes(&epochs, [engine, twin])?;
+    }
+
+    /// What travels between processes is encoded, what travels between threads is not.
+    #[test]
+    fn processes_change_the_same_rows_as_threads(
+        epochs in prop_oneof![workload(event(), 24), workload(link(), 30), cut(chain())],
+        processes in 2_usize..4,
+    ) {
+        let threads = changes(Implementation::Engine, &epochs, 2);
+        let cluster = changes_of_cluster(&epochs, processes);
+        for (epoch, (threads, cluster)) in threads.iter().zip(&cluster).enumerate() {
+            prop_assert_eq!(Changed::of(threads), Changed::of(cluster), "epoch {}", epoch);
+        }
     }
 }

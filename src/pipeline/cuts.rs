@@ -1,0 +1,246 @@
+//! Where epochs end: one decision for all processes of a run, made by the leader.
+//!
+//! Each process' intake reports how far it is, and does what it is ordered to: close an epoch, and
+//! end. A run of one process is one whose reports are answered at once.
+//!
+//! - An epoch closes when the first process has [`Enough`](State::Enough) of it: as many records as
+//!   are its share, or the commit interval after its first one. The others close it as they are.
+//! - The run ends once all have caught up, or one is stopped. The open epoch is closed before, if
+//!   any process has reported records of it; what is read and never closed is read again next time.
+//! - All processes get the same orders in the same sequence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use trueup_ledger::Epoch;
+
+use super::worker::Closed;
+
+/// What a process says of its open epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) epoch: Epoch,
+    pub(crate) state: State,
+}
+
+/// How far a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum State {
+    /// It has read everything again that is committed.
+    Live,
+    /// It has records of the epoch.
+    Filled,
+    /// It takes no more records into the epoch.
+    Enough,
+    /// There is nothing more to read, and there will not be.
+    CaughtUp,
+    /// It was told to stop.
+    Stopping,
+}
+
+/// What all processes do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Close this epoch.
+    Close(Closed),
+    /// No epoch comes after this one.
+    End(Epoch),
+}
+
+/// The orders that a process has got.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    given: Mutex<Given>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Given {
+    closing: BTreeMap<Epoch, Closed>,
+    end: Option<Epoch>,
+}
+
+impl Orders {
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an order from the leader.
+    pub(crate) fn give(&self, order: Order) {
+        let mut given = self.given();
+        match order {
+            Order::Close(closed) => drop(given.closing.insert(closed.epoch, closed)),
+            Order::End(epoch) => given.end = Some(epoch),
+        }
+        self.changed.notify_all();
+    }
+
+    /// Returns the order to close an epoch, once.
+    pub(crate) fn closing(&self, epoch: Epoch) -> Option<Closed> {
+        self.given().closing.remove(&epoch)
+    }
+
+    /// Returns the last epoch, once there is one.
+    pub(crate) fn end(&self) -> Option<Epoch> {
+        self.given().end
+    }
+
+    /// Waits for an order about `epoch`, for `patience` at most.
+    pub(crate) fn wait(&self, epoch: Epoch, patience: Duration) {
+        let given = self.given();
+        let nothing =
+            |given: &mut Given| !given.closing.contains_key(&epoch) && given.end.is_none();
+        drop(self.changed.wait_timeout_while(given, patience, nothing));
+    }
+}
+
+/// Makes orders of reports.
+pub(crate) struct Conductor {
+    processes: usize,
+    known: Mutex<Known>,
+    give: Box<dyn Fn(Order) + Send + Sync>,
+}
+
+/// What all reports come to.
+struct Known {
+    open: Epoch,
+    live: BTreeSet<usize>,
+    filled: bool,
+    caught_up: BTreeSet<usize>,
+    ended: bool,
+}
+
+impl Conductor {
+    /// Begins with the epoch behind `head`. `give` passes an order to every process; it must not
+    /// block.
+    pub(crate) fn new(
+        processes: usize,
+        head: Epoch,
+        give: impl Fn(Order) + Send + Sync + 'static,
+    ) -> Conductor {
+        let known = Known {
+            open: Epoch(head.0 + 1),
+            live: BTreeSet::new(),
+            filled: false,
+            caught_up: BTreeSet::new(),
+            ended: false,
+        };
+        Conductor { processes, known: Mutex::new(known), give: Box::new(give) }
+    }
+
+    /// Takes the report of a process. One of an epoch that is closed already says nothing.
+    pub(crate) fn report(&self, process: usize, report: Report) {
+        // The lock is held while orders are given, so that all get them in one sequence.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_open = report.epoch == known.open;
+        match report.state {
+            _ if known.ended => {}
+            State::Live => drop(known.live.insert(process)),
+            State::Stopping if known.live.len() == self.processes => self.end(&mut known),
+            // Whoever still reads again what is committed would have to come to its end first.
+            State::Stopping => {
+                known.ended = true;
+                (self.give)(Order::End(Epoch(0)));
+            }
+            State::Filled if of_open => known.filled = true,
+            State::Enough if of_open => self.close(&mut known),
+            State::CaughtUp if of_open => {
+                known.caught_up.insert(process);
+                if known.caught_up.len() == self.processes {
+                    self.end(&mut known);
+                }
+            }
+            State::Filled | State::Enough | State::CaughtUp => {}
+        }
+    }
+
+    fn close(&self, known: &mut Known) {
+        let epoch_time_micros = now_micros();
+        let epoch = known.open;
+        // Each process decides for its own state whether it is sealed.
+        let closed = Closed { epoch, epoch_time_micros, replay: false, checkpoint: false };
+        (self.give)(Order::Close(closed));
+        known.open = Epoch(known.open.0 + 1);
+        known.filled = false;
+        known.caught_up.clear();
+    }
+
+    fn end(&self, known: &mut Known) {
+        if known.filled {
+            self.close(known);
+        }
+        known.ended = true;
+        (self.give)(Order::End(Epoch(known.open.0 - 1)));
+    }
+}
+
+fn now_micros() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use State::{CaughtUp, Enough, Filled, Live, Stopping};
+    use std::sync::Arc;
+
+    /// Returns the orders that reports give, in words.
+    fn orders(processes: usize, reports: &[(usize, u64, State)]) -> Vec<String> {
+        let given = Arc::new(Mutex::new(Vec::new()));
+        let giving = Arc::clone(&given);
+        let conductor = Conductor::new(processes, Epoch(4), move |order| {
+            giving.lock().unwrap().push(match order {
+                Order::Close(closed) => format!("close {}", closed.epoch),
+                Order::End(epoch) => format!("end {epoch}"),
+            });
+        });
+        for (process, epoch, state) in reports {
+            conductor.report(*process, Report { epoch: Epoch(*epoch), state: *state });
+        }
+        drop(conductor);
+        Arc::try_unwrap(given).unwrap().into_inner().unwrap()
+    }
+
+    #[test]
+    fn one_process_is_answered_at_once() {
+        let live = (0, 5, Live);
+        let rows: &[(&[(usize, u64, State)], &[&str])] = &[
+            (&[live, (0, 5, Filled), (0, 5, Enough)], &["close 5"]),
+            (&[live, (0, 5, CaughtUp)], &["end 4"]),
+            (&[live, (0, 5, Filled), (0, 5, CaughtUp)], &["close 5", "end 5"]),
+            (&[live, (0, 5, Stopping)], &["end 4"]),
+            (&[live, (0, 5, Filled), (0, 5, Stopping)], &["close 5", "end 5"]),
+            (&[(0, 1, Stopping)], &["end 0"]),
+        ];
+        for (reports, expected) in rows {
+            assert_eq!(orders(1, reports), *expected, "{reports:?}");
+        }
+    }
+
+    #[test]
+    fn several_processes_close_and_end_together() {
+        let (one, two) = ((0, 5, Live), (1, 5, Live));
+        let rows: &[(&[(usize, u64, State)], &[&str])] = &[
+            // The first that has enough closes for all; the second's report comes too late.
+            (&[one, two, (0, 5, Filled), (1, 5, Enough), (0, 5, Enough)], &["close 5"]),
+            // All must have caught up, with the same epoch.
+            (&[one, two, (0, 5, CaughtUp)], &[]),
+            (&[one, two, (0, 5, CaughtUp), (1, 5, Enough), (1, 6, CaughtUp)], &["close 5"]),
+            (
+                &[one, two, (0, 5, CaughtUp), (1, 5, Filled), (1, 5, CaughtUp)],
+                &["close 5", "end 5"],
+            ),
+            (&[one, two, (0, 5, CaughtUp), (1, 5, CaughtUp)], &["end 4"]),
+            // A stop of one is a stop of all, and one that reads again is not waited for.
+            (&[one, two, (1, 5, Filled), (0, 5, Stopping)], &["close 5", "end 5"]),
+            (&[one, (0, 5, Filled), (0, 5, Stopping)], &["end 0"]),
+            (&[one, two, (1, 5, Stopping), (0, 5, Enough), (0, 5, Stopping)], &["end 4"]),
+        ];
+        for (reports, expected) in rows {
+            assert_eq!(orders(2, reports), *expected, "{reports:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What works: several processes, one set of books.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::fixture::{Cluster, PATIENCE, expect, send};
+use crate::program::{text, trueup};
+
+/// Returns which workers have staged files, by the names that files get.
+fn writers(store: &Path) -> BTreeSet<String> {
+    let mut writers = BTreeSet::new();
+    for date in std::fs::read_dir(store.join("deltas/postings")).unwrap() {
+        for file in std::fs::read_dir(date.unwrap().path()).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let worker = name.trim_end_matches(".parquet").split('-').nth(1).unwrap().to_owned();
+            writers.insert(worker);
+        }
+    }
+    writers
+}
+
+#[test]
+fn processes_make_the_books_of_one() {
+    for (processes, partitions) in [(2, 5), (3, 2)] {
+        let mut cluster = Cluster::new(processes, partitions, 3_000, 11);
+        cluster.append(2_000);
+        cluster.finish();
+        assert!(cluster.commits() >= 8, "{}", cluster.commits());
+        assert_eq!(writers(&cluster.store()).len(), processes, "each process writes its share");
+        // A second run reads everything again, and goes on behind it.
+        cluster.append(1_000);
+        cluster.finish();
+        cluster.judge();
+    }
+}
+
+#[test]
+fn a_store_goes_on_with_another_number_of_processes() {
+    let mut cluster = Cluster::new(2, 3, 1_500, 12);
+    cluster.append(700);
+    cluster.finish();
+    cluster.hosts.truncate(1);
+    cluster.configure("trueup.toml", "books", "");
+    cluster.append(800);
+    let config = cluster.path("trueup.toml");
+    trueup(0, &["run", "-c", text(&config), "--until-caught-up"]);
+    cluster.judge();
+}
+
+#[test]
+fn a_signal_to_one_process_ends_all_in_good_order() {
+    for stopped in [0, 1] {
+        let mut cluster = Cluster::new(2, 4, 2_000, 13);
+        let mut running = cluster.start_all(&[]);
+        cluster.append(1_000);
+        cluster.await_commits(3, &running);
+        send(&running[stopped], Signal::TERM);
+        for process in &mut running {
+            let said = expect(process, 0, PATIENCE);
+            assert!(said.contains(" at epoch "), "{said}");
+        }
+        // Whoever is stopped before the others are there ends too.
+        let mut alone = cluster.start(stopped, &[]);
+        std::thread::sleep(Duration::from_millis(300));
+        send(&alone, Signal::TERM);
+        expect(&mut alone, 0, PATIENCE);
+        cluster.append(1_000);
+        cluster.finish();
+        cluster.judge();
+    }
+}
+
+#[test]
+fn which_process_it_is_has_to_be_said_and_to_be_one() {
+    let cluster = Cluster::new(2, 1, 10, 14);
+    let config = cluster.path("trueup.toml");
+    let rows: &[(&[&str], &str)] = &[
+        (&[], "which of the 2 processes of cluster.hosts this is, 0 to 1"),
+        (&["--process", "2"], "which of the 2 processes of cluster.hosts this is, 0 to 1"),
+        (&["--process", "ledger-x"], "write a number"),
+    ];
+    for (more, expected) in rows {
+        let ended = trueup(2, &[&["run", "-c", text(&config)], *more].concat());
+        assert!(ended.err.contains(expected), "{}", ended.err);
+    }
+    let (store, log) = (cluster.store(), cluster.path("log"));
+    let alone = ["run", "--store", text(&store), "--input", text(&log), "--process", "0"];
+    let ended = trueup(2, &alone);
+    assert!(ended.err.contains("has no [cluster]"), "{}", ended.err);
+}
