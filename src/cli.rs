@@ -96,6 +96,40 @@ EXAMPLE
     /// Check a configuration file, and whether its paths can be used; all errors at once
     #[command(after_help = "EXAMPLE\n  trueup check -c trueup.toml")]
     Check(CheckArgs),
+    /// Kill and damage runs again and again, then prove that nothing is lost or doubled
+    #[command(after_help = "\
+EXAMPLE
+  trueup torture
+  trueup torture --kills 500 --events 500000 --seed 42
+  trueup torture --input log
+
+Prints a certificate, or ends with 1 and leaves the directory that shows what is wrong.")]
+    Torture(TortureArgs),
+}
+
+/// `trueup torture`
+#[derive(Debug, Args)]
+pub struct TortureArgs {
+    /// How many runs to kill
+    #[arg(long, value_name = "N", default_value_t = 50,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub kills: u64,
+    /// How many events to generate
+    #[arg(long, value_name = "N", default_value_t = 100_000, conflicts_with = "input")]
+    pub events: u64,
+    /// What is drawn: events, numbers of workers, moments, damages [default: of the clock]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// The numbers of workers to draw from
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 2, 4],
+          value_parser = workers)]
+    pub workers: Vec<usize>,
+    /// A log of your own instead; it is only read
+    #[arg(long, value_name = "PATH")]
+    pub input: Option<PathBuf>,
+    /// Where to work, a directory that does not exist yet [default: a new temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// `trueup demo`

@@ -17,6 +17,7 @@ pub mod run;
 mod sources;
 mod store;
 mod supervise;
+pub mod torture;
 pub mod verify;
 
 use crate::cli::Command;
@@ -36,5 +37,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Torture(args) => torture::run(&args),
     }
 }

@@ -91,6 +91,21 @@ fn a_signal_commits_the_open_epoch_and_ends_well() {
     books.judge();
 }
 
+#[test]
+fn torture_ends_with_a_certificate() {
+    let dir = trueup_testing::temp_dir("torture").unwrap();
+    let place = dir.path().join("place");
+    let args = ["torture", "--kills", "12", "--events", "5000", "--dir", text(&place)];
+    let said = trueup(0, &args);
+    for part in ["12 by -9", "5,000 read", "lost      0", "doubled   0", "undisturbed run"] {
+        assert!(said.out.contains(part), "{part}: {}{}", said.out, said.err);
+    }
+    // A certificate is worth something where there is none for books that are wrong.
+    let again = ended(TRUEUP, &args);
+    assert_eq!(again.code, Some(4), "{}", again.err);
+    assert!(again.err.contains("must not exist yet"), "{}", again.err);
+}
+
 /// Expects that a run failed for good, said these things, and left a store that can go on.
 fn failed_for_good(books: &Books, args: &[&str], texts: &[&str]) {
     let ended = ended(args[0], &args[1..]);

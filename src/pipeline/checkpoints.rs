@@ -187,7 +187,9 @@ impl Checkpointer {
         );
         self.checkpoints.done.store(epoch.0, Ordering::Release);
         self.shared.notify();
-        if !self.history.base_is_copied || self.history.since_bytes > self.history.most_since() {
+        let outweighed = self.history.since_bytes > self.history.most_since();
+        // The end of a run does not wait for that: the next run can do it.
+        if (outweighed || !self.history.base_is_copied) && !self.shared.is_done() {
             self.copy_whole(&mark)?;
         }
         Ok(())

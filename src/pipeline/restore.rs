@@ -3,7 +3,6 @@
 //! Whatever is found is used only where it belongs to a commit of the log: same epoch, same hash.
 //! What cannot be used is told, and costs time, never truth.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use trueup_dataflow::store::{Disk, Mark, StateError};
@@ -63,7 +62,7 @@ fn restored(
 ) -> Result<(Disk, History), RunError> {
     let path = &options.directory;
     for chain in copies.chains(|manifest| fits(manifest, log, configuration_hash)) {
-        remove(path)?;
+        Disk::remove(path)?;
         let disk = Disk::open(path, options.memory_limit / 4)?;
         let Some(newest) = chain.last() else { continue };
         let epoch = newest.epoch;
@@ -80,7 +79,7 @@ fn restored(
             Err(Unread::Disk(error)) => return Err(error.into()),
         }
     }
-    remove(path)?;
+    Disk::remove(path)?;
     let disk = Disk::open(path, options.memory_limit / 4)?;
     let history = History { base: Epoch(0), base_is_copied: false, whole_bytes: 0, since_bytes: 0 };
     Ok((disk, history))
@@ -145,13 +144,4 @@ fn unfit(mark: &Mark, log: &Log, configuration_hash: &str) -> Result<Option<Stri
     let (_, hash) = log.read_with_hash(mark.epoch)?;
     let other = hash != mark.commit_hash;
     Ok(other.then(|| format!("it is of another commit {} than the store has", mark.epoch)))
-}
-
-fn remove(path: &Path) -> Result<(), RunError> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RunError::Failed(
-            format!("the state {} cannot be removed: {error}", path.display()),
-        )),
-        _ => Ok(()),
-    }
 }

@@ -4,8 +4,10 @@
 //! and carries its [`Mark`]. There is no journal to replay: what came after the checkpoint is
 //! derived again from the log.
 
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fjall::Readable;
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
@@ -19,7 +21,11 @@ use super::{KeyBytes, Space};
 /// The key of the mark: before those of every space.
 const MARK: [u8; 1] = [0];
 
-/// The file that says that a part of the state could not be read.
+/// What is in the directory: the lock of the process that uses it, the tree, the sign that the tree
+/// was made as a whole, and the sign that a part of it could not be read.
+const LOCK: &str = "lock";
+const TREE: &str = "tree";
+const READY: &str = "ready";
 const DAMAGED: &str = "damaged";
 
 /// The version of keys and values. Another one is not read, but derived anew.
@@ -83,6 +89,27 @@ pub struct Disk {
     path: PathBuf,
     database: Database,
     keyspace: Keyspace,
+    _lock: Arc<File>,
+}
+
+/// Takes the directory for this process, for as long as the file is open.
+fn lock(path: &Path) -> Result<File, StateError> {
+    let failed = |source| StateError::Failed { path: path.to_owned(), source };
+    fs::create_dir_all(path).map_err(failed)?;
+    let file = File::create(path.join(LOCK)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StateError::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// What is not there is removed already.
+fn removed(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
 }
 
 impl Disk {
@@ -92,8 +119,16 @@ impl Disk {
     /// # Errors
     /// As each variant of [`StateError`] says.
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Disk, StateError> {
-        if let Ok(detail) = std::fs::read_to_string(path.join(DAMAGED)) {
+        let lock = lock(path)?;
+        if let Ok(detail) = fs::read_to_string(path.join(DAMAGED)) {
             return Err(StateError::Damaged { path: path.to_owned(), detail });
+        }
+        let (tree, ready) = (path.join(TREE), path.join(READY));
+        let failed = |source| StateError::Failed { path: path.to_owned(), source };
+        let is_ready = ready.try_exists().map_err(failed)?;
+        if !is_ready {
+            // Its making was cut short: it holds nothing yet, and could not be opened.
+            removed(fs::remove_dir_all(&tree)).map_err(failed)?;
         }
         let options = || {
             KeyspaceCreateOptions::default()
@@ -107,12 +142,29 @@ impl Disk {
         };
         let open = || {
             let database =
-                Database::builder(path).cache_size(cache_bytes).worker_threads(1).open()?;
+                Database::builder(&tree).cache_size(cache_bytes).worker_threads(1).open()?;
             let keyspace = database.keyspace("state", options)?;
             Ok((database, keyspace))
         };
         let (database, keyspace) = open().map_err(|error| error_of(path, error))?;
-        Ok(Disk { path: path.to_owned(), database, keyspace })
+        if !is_ready {
+            File::create(&ready).and_then(|file| file.sync_all()).map_err(failed)?;
+            File::open(path).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        }
+        Ok(Disk { _lock: Arc::new(lock), path: path.to_owned(), database, keyspace })
+    }
+
+    /// Removes the state in a directory, and nothing else there.
+    ///
+    /// # Errors
+    /// [`StateError::Busy`] or [`StateError::Failed`].
+    pub fn remove(path: &Path) -> Result<(), StateError> {
+        let _lock = lock(path)?;
+        let failed = |source| StateError::Failed { path: path.to_owned(), source };
+        // In this order: whatever is left of a tree that is not ready is removed when it is opened.
+        removed(fs::remove_file(path.join(READY))).map_err(failed)?;
+        removed(fs::remove_dir_all(path.join(TREE))).map_err(failed)?;
+        removed(fs::remove_file(path.join(DAMAGED))).map_err(failed)
     }
 
     /// Returns the commit that the state belongs to; `None` where it is empty.
@@ -213,7 +265,7 @@ impl Disk {
     fn unreadable(&self, error: fjall::Error) -> ! {
         let error = error_of(&self.path, error);
         // The next start shall not try again, but derive the state anew.
-        match std::fs::write(self.path.join(DAMAGED), error.to_string()) {
+        match fs::write(self.path.join(DAMAGED), error.to_string()) {
             Ok(()) => panic!("{error}; the next start derives it anew from the log"),
             Err(_) => panic!("{error}; remove that directory and start again"),
         }

@@ -1,0 +1,247 @@
+//! `trueup torture`: kills and maims a run of this program again and again, then proves that the
+//! books are those of the log.
+//!
+//! A log grows while runs over it are killed by -9 at moments left to chance, with other numbers of
+//! workers, lengths of epochs and intervals of checkpoints each time. Between them the state on disk is
+//! now and then removed or damaged. In the end a run finishes the log, and three judges look at it:
+//! the counts of the commits against the records of the log, `trueup verify`, and the digest of
+//! a run that nobody disturbed. A seed repeats what was drawn, not the moments of the machine.
+
+mod victim;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use trueup_ledger::Counts;
+use trueup_sources::local_log::append::{append, by_target_transaction};
+
+use super::output::{self, grouped};
+use super::{meter, store};
+use crate::cli::TortureArgs;
+use crate::exit;
+use crate::generate::{Workload, write_jsonl};
+use victim::{Death, Victim};
+
+/// The partitions of the log.
+const PARTITIONS: usize = 3;
+
+/// Plays the torturer and prints a certificate.
+///
+/// # Errors
+/// A difference, with the directory that shows it; a run that ended by itself; what the log says.
+pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let folder = folder(args.dir.as_deref())?;
+    let seed = args.seed.unwrap_or_else(seed_of_the_clock);
+    output::note(&format!("torturing in {} with --seed {seed}", folder.display()));
+    let mut torture = Torture::new(args, &folder, seed)?;
+    let bar = meter::bar(args.kills, "killing");
+    for _ in 0..args.kills {
+        torture.round()?;
+        bar.inc(1);
+    }
+    bar.set_message("proving");
+    torture.finish()?;
+    let counts = torture.proven()?;
+    bar.finish_and_clear();
+    let tally = torture.tally;
+    output::line(&format!(
+        "certificate of trueup {}, --seed {seed}\n  \
+         kills     {} by -9: {} while it committed, {} before its first commit\n  \
+         damages   {} of the state on disk, {} of them ended the next run, which told so\n  \
+         epochs    {}\n  \
+         records   {} read: {} applied, {} duplicate, {} quarantined\n  \
+         lost      0\n  \
+         doubled   0\n  \
+         proven by verify, and by the digest of an undisturbed run, in {}",
+        env!("CARGO_PKG_VERSION"),
+        grouped(args.kills),
+        grouped(tally.while_committing),
+        grouped(args.kills - tally.while_committing),
+        grouped(tally.damages),
+        grouped(tally.told),
+        grouped(tally.epochs),
+        grouped(counts.read),
+        grouped(counts.applied),
+        grouped(counts.duplicate),
+        grouped(counts.quarantined),
+        meter::seconds(started.elapsed()),
+    ))?;
+    if args.dir.is_none() {
+        std::fs::remove_dir_all(&folder).context("removing the temporary directory")?;
+    }
+    Ok(())
+}
+
+fn folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = wanted {
+        std::fs::create_dir(folder)
+            .with_context(|| format!("making {}, which must not exist yet", folder.display()))?;
+        return Ok(folder.to_owned());
+    }
+    let temporary = tempfile::Builder::new().prefix("trueup-torture-").tempdir();
+    Ok(temporary.context("making a temporary directory")?.keep())
+}
+
+fn seed_of_the_clock() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_secs()
+}
+
+/// What has been done so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    while_committing: u64,
+    damages: u64,
+    /// Damages that ended a run with an error, as they should where they show only then.
+    told: u64,
+    epochs: u64,
+}
+
+/// Where the events come from.
+enum Events {
+    /// Generated ones, of which each round appends some.
+    Growing { rest: BufReader<File>, per_round: u64 },
+    /// A log of the operator's own, which is only read.
+    Given,
+}
+
+struct Torture {
+    victim: Victim,
+    folder: PathBuf,
+    log: PathBuf,
+    events: Events,
+    draw: ChaCha8Rng,
+    workers: Vec<usize>,
+    tally: Tally,
+    /// How many records the log has.
+    records: u64,
+}
+
+impl Torture {
+    fn new(args: &TortureArgs, folder: &Path, seed: u64) -> anyhow::Result<Torture> {
+        let (log, events, records) = match &args.input {
+            Some(log) => (log.clone(), Events::Given, 0),
+            None => {
+                let path = folder.join("events.jsonl");
+                let mut out = BufWriter::new(File::create(&path).context("making a file")?);
+                let workload = Workload { events: args.events, seed, ..Workload::default() };
+                write_jsonl(&workload, &mut out).context("generating events")?;
+                out.flush().context("generating events")?;
+                let rest = BufReader::new(File::open(&path).context("reading the events")?);
+                let per_round = args.events.div_ceil(args.kills + 1);
+                (folder.join("log"), Events::Growing { rest, per_round }, 0)
+            }
+        };
+        Ok(Torture {
+            victim: Victim::new(&folder.join("store"), &log, folder)?,
+            folder: folder.to_owned(),
+            log,
+            events,
+            draw: ChaCha8Rng::seed_from_u64(seed),
+            workers: args.workers.clone(),
+            tally: Tally::default(),
+            records,
+        })
+    }
+
+    /// Appends some records, runs, kills, and perhaps damages what is left.
+    fn round(&mut self) -> anyhow::Result<()> {
+        self.grow(false)?;
+        let flags = self.flags();
+        let patience = Duration::from_micros(self.draw.random_range(0..40_000));
+        // A third dies at once, while it starts or reads again; the others after a commit.
+        let commits = self.draw.random_range(0..3_u32) * self.draw.random_range(1..4_u32);
+        match self.victim.killed(&flags, commits, patience)? {
+            Death::WhileCommitting => self.tally.while_committing += 1,
+            Death::Before => {}
+            Death::Told if self.tally.damages > self.tally.told => self.tally.told += 1,
+            Death::Told => {
+                return Err(exit::difference(format!(
+                    "a run ended by itself, which nothing had damaged: {}",
+                    self.victim.last_words()
+                )));
+            }
+        }
+        if self.draw.random_range(0..6_u32) == 0 && self.victim.damage_state(&mut self.draw)? {
+            self.tally.damages += 1;
+        }
+        Ok(())
+    }
+
+    /// Draws how the next run is to work.
+    fn flags(&mut self) -> Vec<String> {
+        let workers = self.workers[self.draw.random_range(0..self.workers.len())];
+        let records = self.draw.random_range(10..300_u32);
+        let checkpoints = ["10ms", "50ms", "1s"][self.draw.random_range(0..3_usize)];
+        let pair = |flag: &str, value: String| [flag.to_owned(), value];
+        [
+            pair("--workers", workers.to_string()),
+            pair("--commit-max-records", records.to_string()),
+            pair("--commit-interval", "50ms".to_owned()),
+            pair("--checkpoint-interval", checkpoints.to_owned()),
+            pair("--memory-limit", "64MiB".to_owned()),
+        ]
+        .concat()
+    }
+
+    fn grow(&mut self, all: bool) -> anyhow::Result<()> {
+        let Events::Growing { rest, per_round } = &mut self.events else { return Ok(()) };
+        let wanted = if all { u64::MAX } else { *per_round };
+        let mut lines = Vec::new();
+        let mut count = 0;
+        while count < wanted && rest.read_until(b'\n', &mut lines).context("reading events")? > 0 {
+            count += 1;
+        }
+        self.records += count;
+        append(&self.log, PARTITIONS, lines.as_slice(), by_target_transaction)
+            .context("filling the log")?;
+        Ok(())
+    }
+
+    /// Lets a run finish the log. One that meets damage may end first, and say so, once.
+    fn finish(&mut self) -> anyhow::Result<()> {
+        self.grow(true)?;
+        let finish = ["--until-caught-up".to_owned()];
+        if self.victim.ended(&finish)? != 0 {
+            self.tally.told += 1;
+            if self.tally.told > self.tally.damages || self.victim.ended(&finish)? != 0 {
+                let words = self.victim.last_words();
+                return Err(exit::difference(format!("the last run did not end well: {words}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks all judges; returns what became of the records.
+    fn proven(&mut self) -> anyhow::Result<Counts> {
+        let kept = format!("; see {}", self.folder.display());
+        let opened = store::open(&store::location(&self.victim.store().display().to_string())?)?;
+        let mut counts = Counts::default();
+        for record in opened.log.iter(trueup_ledger::Epoch(1), opened.head) {
+            counts.add(record.context("reading the commits")?.counts());
+            self.tally.epochs += 1;
+        }
+        if matches!(self.events, Events::Growing { .. }) && counts.read != self.records {
+            return Err(exit::difference(format!(
+                "the log has {} records, the commits have read {}{kept}",
+                self.records, counts.read
+            )));
+        }
+        let undisturbed = Victim::new(&self.folder.join("undisturbed"), &self.log, &self.folder)?;
+        if undisturbed.ended(&["--until-caught-up".to_owned()])? != 0 {
+            let words = undisturbed.last_words();
+            return Err(exit::difference(format!("an undisturbed run did not end well: {words}")));
+        }
+        if self.victim.digest()? != undisturbed.digest()? {
+            return Err(exit::difference(format!("an undisturbed run has other digests{kept}")));
+        }
+        self.victim.verify().map_err(|words| exit::difference(format!("{words}{kept}")))?;
+        Ok(counts)
+    }
+}
