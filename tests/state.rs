@@ -114,8 +114,8 @@ fn a_damaged_copy_is_told_and_the_one_before_it_used() {
     books.judge();
 }
 
-/// What becomes of a file.
-type Damage = fn(&mut Vec<u8>);
+/// What becomes of a file; it is gone where this says no.
+type Damage = fn(&mut Vec<u8>) -> bool;
 
 #[test]
 fn damage_to_any_file_of_the_state_never_becomes_damage_to_the_books() {
@@ -125,14 +125,22 @@ fn damage_to_any_file_of_the_state_never_becomes_damage_to_the_books() {
     copy_tree(&books.store, &sound);
     books.append(1_000);
     let expected = books.uninterrupted();
-    let damages: [(&str, Damage); 3] = [
-        ("torn", |bytes| bytes.truncate(bytes.len() / 2)),
-        ("zeroed", |bytes| bytes.fill(0)),
+    let damages: [(&str, Damage); 4] = [
+        ("torn", |bytes| {
+            bytes.truncate(bytes.len() / 2);
+            true
+        }),
+        ("zeroed", |bytes| {
+            bytes.fill(0);
+            true
+        }),
         ("flipped", |bytes| {
             if let Some(byte) = bytes.last_mut() {
                 *byte ^= 0x10;
             }
+            true
         }),
+        ("gone", |_| false),
     ];
     // The last file of every kind: a folder, and a name without its digits.
     let mut kinds: BTreeMap<String, PathBuf> = BTreeMap::new();
@@ -148,8 +156,11 @@ fn damage_to_any_file_of_the_state_never_becomes_damage_to_the_books() {
             copy_tree(&sound, &books.store);
             let path = books.state().join(name);
             let mut bytes = fs::read(&path).unwrap();
-            apply(&mut bytes);
-            fs::write(&path, bytes).unwrap();
+            if apply(&mut bytes) {
+                fs::write(&path, bytes).unwrap();
+            } else {
+                fs::remove_file(&path).unwrap();
+            }
             let args = books.run(&["--until-caught-up"]);
             let first = ended(TRUEUP, &args);
             if first.code != Some(0) {

@@ -5,13 +5,13 @@
 //! derived again from the log.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fjall::Readable;
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
+use fjall::{LsmError, Readable};
 use thiserror::Error;
 use trueup_ledger::Epoch;
 use trueup_ledger::codec::{CodecError, Reader, put_text, put_varint};
@@ -107,7 +107,7 @@ fn lock(path: &Path) -> Result<File, StateError> {
 /// What is not there is removed already.
 fn removed(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
 }
@@ -264,11 +264,15 @@ impl Disk {
     #[expect(clippy::panic, reason = "operators return no errors; the host catches it and ends")]
     fn unreadable(&self, error: fjall::Error) -> ! {
         let error = error_of(&self.path, error);
-        // The next start shall not try again, but derive the state anew.
-        match fs::write(self.path.join(DAMAGED), error.to_string()) {
-            Ok(()) => panic!("{error}; the next start derives it anew from the log"),
-            Err(_) => panic!("{error}; remove that directory and start again"),
+        if self.note_damage(&error) {
+            panic!("{error}; the next start derives it anew");
         }
+        panic!("{error}; remove that directory and start again");
+    }
+
+    /// Notes that the state cannot be read, so that the next start does not try again.
+    fn note_damage(&self, error: &StateError) -> bool {
+        fs::write(self.path.join(DAMAGED), error.to_string()).is_ok()
     }
 }
 
@@ -291,8 +295,11 @@ impl Snapshot {
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         for pair in self.inner.iter(&self.disk.keyspace) {
-            let pair = pair.into_inner().map_err(|error| error_of(&self.disk.path, error));
-            let (key, value) = pair?;
+            let (key, value) = pair.into_inner().map_err(|error| {
+                let error = error_of(&self.disk.path, error);
+                self.disk.note_damage(&error);
+                error
+            })?;
             if *key != MARK {
                 each(&key, &value)?;
             }
@@ -305,7 +312,23 @@ fn error_of(path: &Path, error: fjall::Error) -> StateError {
     let path = path.to_owned();
     match error {
         fjall::Error::Locked => StateError::Busy { path },
-        fjall::Error::Io(source) => StateError::Failed { path, source },
+        fjall::Error::Io(source) | fjall::Error::Storage(LsmError::Io(source)) => {
+            match source.kind() {
+                // A file that is gone, too short, or there though nothing names it: a new attempt
+                // cures none of these.
+                ErrorKind::NotFound
+                | ErrorKind::UnexpectedEof
+                | ErrorKind::InvalidData
+                | ErrorKind::AlreadyExists => {
+                    StateError::Damaged { path, detail: source.to_string() }
+                }
+                _ => StateError::Failed { path, source },
+            }
+        }
+        fjall::Error::Poisoned => {
+            let source = io::Error::other("a write before this one failed");
+            StateError::Failed { path, source }
+        }
         other => StateError::Damaged { path, detail: other.to_string() },
     }
 }

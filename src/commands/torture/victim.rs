@@ -133,11 +133,16 @@ impl Victim {
         if files.is_empty() {
             return Ok(false);
         }
-        if draw.random_range(0..3_u32) == 0 {
-            fs::remove_dir_all(&state).context("removing the state")?;
+        let file = &files[draw.random_range(0..files.len())];
+        let removed = match draw.random_range(0..4_u32) {
+            0 => Some(fs::remove_dir_all(&state)),
+            1 => Some(fs::remove_file(file)),
+            _ => None,
+        };
+        if let Some(removed) = removed {
+            removed.context("removing the state")?;
             return Ok(true);
         }
-        let file = &files[draw.random_range(0..files.len())];
         let mut bytes = fs::read(file).context("reading the state")?;
         match draw.random_range(0..3_u32) {
             _ if bytes.is_empty() => bytes.push(1),
