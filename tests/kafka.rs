@@ -158,6 +158,13 @@ impl Books {
         trueup(0, &["digest", "--store", text(&store)]).out
     }
 
+    /// Removes the state, and all copies of it.
+    fn lose_state(&self) {
+        for folder in ["state", "checkpoints"] {
+            fs::remove_dir_all(self.store.join(folder)).unwrap();
+        }
+    }
+
     /// Expects a run to end with `code` after saying all of `texts`.
     fn fails(&self, code: i32, texts: &[&str]) {
         let args = [self.run().as_slice(), &["--until-caught-up"]].concat();
@@ -193,7 +200,7 @@ fn killed_ten_times_it_has_the_digests_of_a_local_log() {
     }
     chunks.for_each(|chunk| books.send(chunk));
     let (new, again) = books.finish();
-    assert_eq!(new + again, 5_000);
+    assert!(new + again <= 5_000, "{new} and {again}");
     let counts = books.judge();
     assert_eq!(counts.quarantined, records.summary.poison_records());
     assert_eq!(counts.duplicate, records.summary.duplicates());
@@ -220,7 +227,8 @@ fn a_broker_that_dies_and_comes_back_is_survived() {
     books.await_all(&running);
     let status = running.stop(PATIENCE).unwrap();
     assert_eq!(status.code(), Some(0), "{}", running.tail(20));
-    assert_eq!(books.finish(), (0, 900));
+    // How much is read again depends on when the last checkpoint was.
+    assert_eq!(books.finish().0, 0);
     books.judge();
 }
 
@@ -233,8 +241,10 @@ fn what_is_gone_or_other_stops_the_run_with_its_name() {
     assert_eq!(books.finish(), (200, 0));
     books.judge();
 
-    // Retention took records that were read and are needed to have the state again.
+    // Retention took records that were read. The state is kept, so they are needed only without it.
     broker.delete_records(TOPIC, 0, 20).unwrap();
+    assert_eq!(books.finish(), (0, 0));
+    books.lose_state();
     books.fails(4, &[TOPIC, "partition 0", "wanted position 0", "oldest there is 20"]);
 
     // A run that may begin late keeps the beginning it had, and misses what is gone later.
@@ -242,6 +252,8 @@ fn what_is_gone_or_other_stops_the_run_with_its_name() {
     books.store = books.dir.path().join("late");
     fs::write(&books.config, config.replace("\"store\"", "\"late\"")).unwrap();
     assert_eq!(books.finish(), (180, 0));
+    assert_eq!(books.finish(), (0, 0));
+    books.lose_state();
     assert_eq!(books.finish(), (0, 180));
     broker.delete_records(TOPIC, 0, 50).unwrap();
     books.fails(4, &[TOPIC, "partition 0", "oldest there is 50"]);
