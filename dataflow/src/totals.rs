@@ -102,7 +102,7 @@ where
 }
 
 /// Adds up the changes of one epoch, so that each key changes once.
-pub(crate) fn consolidated<K: Ord + Copy>(mut changes: Vec<(K, Sides)>) -> Vec<(K, Sides)> {
+fn consolidated<K: Ord + Copy>(mut changes: Vec<(K, Sides)>) -> Vec<(K, Sides)> {
     changes.sort_unstable_by_key(|(key, _)| *key);
     changes.dedup_by(|next, sum| {
         let same = next.0 == sum.0;
@@ -117,11 +117,7 @@ pub(crate) fn consolidated<K: Ord + Copy>(mut changes: Vec<(K, Sides)>) -> Vec<(
 
 /// Adds a change to a key's total; returns the total before and after. A key without lines and
 /// without sums is forgotten.
-pub(crate) fn add<K: StateKey>(
-    kept: &mut Kept<K, Sides>,
-    key: K,
-    change: &Sides,
-) -> (Sides, Sides) {
+fn add<K: StateKey>(kept: &mut Kept<K, Sides>, key: K, change: &Sides) -> (Sides, Sides) {
     let before = kept.get(&key).map(|sides| *sides).unwrap_or_default();
     let mut after = before;
     after.plus_equals(change);

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use trueup_ledger::Counts;
+use trueup_ledger::{Counts, Epoch};
 use trueup_sources::local_log::append::{append, by_target_transaction};
 
 use super::output::{self, grouped};
@@ -47,7 +47,7 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
     }
     bar.set_message("proving");
     torture.finish()?;
-    let counts = torture.proven()?;
+    let proof = torture.proven()?;
     bar.finish_and_clear();
     let tally = torture.tally;
     output::line(&format!(
@@ -56,8 +56,8 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
          damages   {} of the state on disk, {} of them ended the next run, which told so\n  \
          epochs    {}\n  \
          records   {} read: {} applied, {} duplicate, {} quarantined\n  \
-         lost      0\n  \
-         doubled   0\n  \
+         lost      {}\n  \
+         doubled   {}\n  \
          proven by verify, and by the digest of an undisturbed run, in {}",
         env!("CARGO_PKG_VERSION"),
         grouped(args.kills),
@@ -66,10 +66,12 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
         grouped(tally.damages),
         grouped(tally.told),
         grouped(tally.epochs),
-        grouped(counts.read),
-        grouped(counts.applied),
-        grouped(counts.duplicate),
-        grouped(counts.quarantined),
+        grouped(proof.counts.read),
+        grouped(proof.counts.applied),
+        grouped(proof.counts.duplicate),
+        grouped(proof.counts.quarantined),
+        grouped(proof.lost),
+        grouped(proof.doubled),
         meter::seconds(started.elapsed()),
     ))?;
     if args.dir.is_none() {
@@ -103,6 +105,14 @@ struct Tally {
     epochs: u64,
 }
 
+/// What the judges found.
+struct Proof {
+    counts: Counts,
+    /// How many records fewer, and more, the commits have read than the log has.
+    lost: u64,
+    doubled: u64,
+}
+
 /// Where the events come from.
 enum Events {
     /// Generated ones, of which each round appends some.
@@ -119,14 +129,14 @@ struct Torture {
     draw: ChaCha8Rng,
     workers: Vec<usize>,
     tally: Tally,
-    /// How many records the log has.
-    records: u64,
+    /// How many generated records the log has got.
+    appended: u64,
 }
 
 impl Torture {
     fn new(args: &TortureArgs, folder: &Path, seed: u64) -> anyhow::Result<Torture> {
-        let (log, events, records) = match &args.input {
-            Some(log) => (log.clone(), Events::Given, 0),
+        let (log, events) = match &args.input {
+            Some(log) => (log.clone(), Events::Given),
             None => {
                 let path = folder.join("events.jsonl");
                 let mut out = BufWriter::new(File::create(&path).context("making a file")?);
@@ -135,7 +145,7 @@ impl Torture {
                 out.flush().context("generating events")?;
                 let rest = BufReader::new(File::open(&path).context("reading the events")?);
                 let per_round = args.events.div_ceil(args.kills + 1);
-                (folder.join("log"), Events::Growing { rest, per_round }, 0)
+                (folder.join("log"), Events::Growing { rest, per_round })
             }
         };
         Ok(Torture {
@@ -146,7 +156,7 @@ impl Torture {
             draw: ChaCha8Rng::seed_from_u64(seed),
             workers: args.workers.clone(),
             tally: Tally::default(),
-            records,
+            appended: 0,
         })
     }
 
@@ -198,7 +208,7 @@ impl Torture {
         while count < wanted && rest.read_until(b'\n', &mut lines).context("reading events")? > 0 {
             count += 1;
         }
-        self.records += count;
+        self.appended += count;
         append(&self.log, PARTITIONS, lines.as_slice(), by_target_transaction)
             .context("filling the log")?;
         Ok(())
@@ -219,29 +229,41 @@ impl Torture {
     }
 
     /// Asks all judges; returns what became of the records.
-    fn proven(&mut self) -> anyhow::Result<Counts> {
+    fn proven(&mut self) -> anyhow::Result<Proof> {
         let kept = format!("; see {}", self.folder.display());
-        let opened = store::open(&store::location(&self.victim.store().display().to_string())?)?;
-        let mut counts = Counts::default();
-        for record in opened.log.iter(trueup_ledger::Epoch(1), opened.head) {
-            counts.add(record.context("reading the commits")?.counts());
-            self.tally.epochs += 1;
-        }
-        if matches!(self.events, Events::Growing { .. }) && counts.read != self.records {
-            return Err(exit::difference(format!(
-                "the log has {} records, the commits have read {}{kept}",
-                self.records, counts.read
-            )));
-        }
+        let (epochs, counts) = committed(&self.victim)?;
+        self.tally.epochs = epochs;
         let undisturbed = Victim::new(&self.folder.join("undisturbed"), &self.log, &self.folder)?;
         if undisturbed.ended(&["--until-caught-up".to_owned()])? != 0 {
             let words = undisturbed.last_words();
             return Err(exit::difference(format!("an undisturbed run did not end well: {words}")));
         }
+        let expected = match self.events {
+            Events::Growing { .. } => self.appended,
+            Events::Given => committed(&undisturbed)?.1.read,
+        };
+        if counts.read != expected {
+            return Err(exit::difference(format!(
+                "the log has {expected} records, the commits have read {}{kept}",
+                counts.read
+            )));
+        }
         if self.victim.digest()? != undisturbed.digest()? {
             return Err(exit::difference(format!("an undisturbed run has other digests{kept}")));
         }
         self.victim.verify().map_err(|words| exit::difference(format!("{words}{kept}")))?;
-        Ok(counts)
+        let lost = expected.saturating_sub(counts.read);
+        let doubled = counts.read.saturating_sub(expected);
+        Ok(Proof { counts, lost, doubled })
     }
+}
+
+/// Returns how many epochs are committed, and what became of their records.
+fn committed(victim: &Victim) -> anyhow::Result<(u64, Counts)> {
+    let opened = store::open(&store::location(&victim.store().display().to_string())?)?;
+    let mut counts = Counts::default();
+    for record in opened.log.iter(Epoch(1), opened.head) {
+        counts.add(record.context("reading the commits")?.counts());
+    }
+    Ok((opened.head.0, counts))
 }

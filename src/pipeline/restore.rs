@@ -22,10 +22,8 @@ pub(crate) fn open(
     log: &Log,
     configuration_hash: &str,
 ) -> Result<(Disk, History), RunError> {
-    let path = &options.directory;
-    let cache_bytes = options.memory_limit / 4;
     let usable = || {
-        let disk = Disk::open(path, cache_bytes)?;
+        let disk = open_disk(options)?;
         let mark = disk.mark()?;
         Ok::<_, StateError>((disk, mark))
     };
@@ -35,8 +33,12 @@ pub(crate) fn open(
         Ok((_, None)) => None,
         Ok((disk, Some(mark))) => match unfit(&mark, log, configuration_hash)? {
             None => {
-                let history = history(&copies, mark.epoch, log, configuration_hash);
-                return Ok((disk, history));
+                let mut chains = copies.chains(|manifest| fits(manifest, log, configuration_hash));
+                let of_mark = |chain: &Vec<&Manifest>| {
+                    chain.last().is_some_and(|newest| newest.epoch == mark.epoch)
+                };
+                let chain = chains.find(of_mark).unwrap_or_default();
+                return Ok((disk, history(mark.epoch, &chain)));
             }
             why => why,
         },
@@ -45,7 +47,7 @@ pub(crate) fn open(
     };
     if let Some(why) = why {
         tracing::warn!(
-            directory = %path.display(),
+            directory = %options.directory.display(),
             why,
             "the state on disk cannot be used; it is removed and derived again"
         );
@@ -63,14 +65,13 @@ fn restored(
     let path = &options.directory;
     for chain in copies.chains(|manifest| fits(manifest, log, configuration_hash)) {
         Disk::remove(path)?;
-        let disk = Disk::open(path, options.memory_limit / 4)?;
+        let disk = open_disk(options)?;
         let Some(newest) = chain.last() else { continue };
         let epoch = newest.epoch;
         match chain.iter().try_for_each(|manifest| take_in(&disk, log, manifest)) {
             Ok(()) => {
                 tracing::info!(%epoch, copies = chain.len(), "the state is restored from copies");
-                let history = history(copies, epoch, log, configuration_hash);
-                return Ok((disk, history));
+                return Ok((disk, history(epoch, &chain)));
             }
             Err(Unread::Copy(error @ SinkError::Damaged { .. })) => {
                 tracing::warn!(%epoch, %error, "this copy of state is passed over");
@@ -80,9 +81,12 @@ fn restored(
         }
     }
     Disk::remove(path)?;
-    let disk = Disk::open(path, options.memory_limit / 4)?;
-    let history = History { base: Epoch(0), base_is_copied: false, whole_bytes: 0, since_bytes: 0 };
-    Ok((disk, history))
+    Ok((open_disk(options)?, History::default()))
+}
+
+/// A quarter of the memory is for what is read.
+fn open_disk(options: &StateOptions) -> Result<Disk, StateError> {
+    Disk::open(&options.directory, options.memory_limit / 4)
 }
 
 /// Which half of a restore did not work.
@@ -112,17 +116,13 @@ fn take_in(disk: &Disk, log: &Log, manifest: &Manifest) -> Result<(), Unread> {
     disk.ingest(&mark, |write| read_copy(&**log.store(), manifest, write)).map(drop)
 }
 
-/// Says what copies there are of a state.
-fn history(copies: &Copies, base: Epoch, log: &Log, configuration_hash: &str) -> History {
-    let mut history = History { base, ..History::default() };
-    let mut chains = copies.chains(|manifest| fits(manifest, log, configuration_hash));
-    let chain = chains.find(|chain| chain.last().is_some_and(|newest| newest.epoch == base));
-    if let Some([whole, since @ ..]) = chain.as_deref() {
-        history.base_is_copied = true;
-        history.whole_bytes = whole.bytes();
-        history.since_bytes = since.iter().map(|manifest| manifest.bytes()).sum();
-    }
-    history
+/// Says what copies there are of the state at `base`: the chain that leads to it, or none.
+fn history(base: Epoch, chain: &[&Manifest]) -> History {
+    let [whole, since @ ..] = chain else {
+        return History { base, ..History::default() };
+    };
+    let since_bytes = since.iter().map(|manifest| manifest.bytes()).sum();
+    History { base, base_is_copied: true, whole_bytes: whole.bytes(), since_bytes }
 }
 
 /// Says whether a copy is of a commit that the log has. A log that cannot be read now will be told

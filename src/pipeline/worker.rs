@@ -246,7 +246,7 @@ fn work_on(
             // its part of the dataflow.
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => host.step_or_park(PATIENCE),
         }
-        setup.checkpoints.gathered(worker, state.bytes().0);
+        setup.checkpoints.gathered(worker, state.gathered_bytes());
     }
 }
 

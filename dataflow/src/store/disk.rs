@@ -223,12 +223,6 @@ impl Disk {
         Snapshot { disk: self.clone(), inner: self.database.snapshot() }
     }
 
-    /// Returns how many bytes the state takes on disk.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.keyspace.disk_space()
-    }
-
     /// Reads a value.
     ///
     /// # Panics

@@ -34,7 +34,6 @@ pub struct Kept<K, V> {
     active: Changes<K, V>,
     active_bytes: usize,
     sealed: Option<Arc<Changes<K, V>>>,
-    sealed_bytes: usize,
     /// The checkpoint that was sealed last.
     sealed_at: u64,
     /// Values as they are on disk, where the space asks for that.
@@ -52,7 +51,6 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
             active: HashMap::default(),
             active_bytes: 0,
             sealed: None,
-            sealed_bytes: 0,
             sealed_at: 0,
             clean,
         }
@@ -73,7 +71,6 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
     pub fn let_go(&mut self) {
         if self.sealed.is_some() && self.clock.released() >= self.sealed_at {
             self.sealed = None;
-            self.sealed_bytes = 0;
         }
     }
 
@@ -165,7 +162,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
             clean.clear();
         }
         self.sealed = Some(Arc::new(std::mem::take(&mut self.active)));
-        self.sealed_bytes = std::mem::take(&mut self.active_bytes);
+        self.active_bytes = 0;
     }
 
     /// Calls `each` with every pair on disk whose shard is `wanted`. Nothing may have changed yet.
@@ -197,8 +194,8 @@ pub(super) trait Sealing {
     /// Ends a checkpoint for this space, if it has not gone past it yet, and returns its part.
     fn seal_at(&mut self, epoch: u64) -> Box<dyn SealedSpace>;
 
-    /// Returns about how many bytes are in memory: active and sealed.
-    fn bytes(&self) -> (usize, usize);
+    /// Returns about how many bytes have changed since the last seal.
+    fn gathered_bytes(&self) -> usize;
 }
 
 impl<K: StateKey, V: StateValue> Sealing for Kept<K, V> {
@@ -211,8 +208,8 @@ impl<K: StateKey, V: StateValue> Sealing for Kept<K, V> {
         Box::new(SealedMap { space: self.space, changes: self.sealed.clone().unwrap_or_default() })
     }
 
-    fn bytes(&self) -> (usize, usize) {
-        (self.active_bytes, self.sealed_bytes)
+    fn gathered_bytes(&self) -> usize {
+        self.active_bytes
     }
 }
 

@@ -43,12 +43,6 @@ impl WorkerState {
         WorkerState { clock: Rc::default(), disk, spaces: Rc::default(), worker, workers }
     }
 
-    /// Returns a state that is all in memory.
-    #[must_use]
-    pub fn in_memory() -> WorkerState {
-        WorkerState::new(None, 0, 1)
-    }
-
     /// Opens a space. Each is opened once.
     pub(crate) fn kept<K: StateKey, V: StateValue>(&self, space: Space) -> Rc<RefCell<Kept<K, V>>> {
         let kept =
@@ -86,15 +80,10 @@ impl WorkerState {
         self.clock.released.set(epoch.0);
     }
 
-    /// Returns about how many bytes are in memory: those of the next checkpoint, and those of the
-    /// one under way.
+    /// Returns about how many bytes have been gathered for the next checkpoint.
     #[must_use]
-    pub fn bytes(&self) -> (usize, usize) {
-        let spaces = self.spaces.borrow();
-        spaces.iter().fold((0, 0), |sum, space| {
-            let (active, sealed) = space.borrow().bytes();
-            (sum.0 + active, sum.1 + sealed)
-        })
+    pub fn gathered_bytes(&self) -> usize {
+        self.spaces.borrow().iter().map(|space| space.borrow().gathered_bytes()).sum()
     }
 }
 

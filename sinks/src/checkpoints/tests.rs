@@ -1,3 +1,5 @@
+//! Copies of state: written, read back, chained, damaged and tidied away.
+
 use super::*;
 use crate::memory::MemoryStore;
 
