@@ -21,7 +21,7 @@ use trueup_ledger::{Scale, Table};
 use super::Changes;
 use super::emitter::Emitted;
 use super::links::{Mail, Phase};
-use super::resolver::Resolver;
+use super::resolver::{Resolver, Step};
 use crate::books::Book;
 use crate::names::{AccountKey, AccountName};
 use crate::record::{Accepted, EventRecord};
@@ -183,25 +183,19 @@ impl Schedule {
 
     fn perform(&mut self, waiting: Waiting, round: u32) -> (Held, Vec<Mail>, Emitted) {
         let phase = phase_of(round);
-        let mut outbox = Vec::new();
-        if !waiting.events.is_empty() {
-            self.resolver.events(waiting.held.time().outer, waiting.events, &mut outbox);
-        }
-        if !waiting.mail.is_empty() {
-            self.resolver.mail(waiting.mail, &mut outbox);
-        }
-        if waiting.begins {
-            self.resolver.begin(phase, &mut outbox);
-        }
+        let Waiting { held, events, mail, begins } = waiting;
+        let epoch = held.time().outer;
+        let step = Step { events, mail, begins: begins.then_some(phase) };
+        let outbox = self.resolver.step(epoch, step);
         for later in Phase::LATER.into_iter().filter(|later| *later > phase) {
-            let time = (waiting.held.time().outer, first_round(later));
+            let time = (epoch, first_round(later));
             if self.resolver.wants(later) {
-                self.queue(waiting.held.at(time.1)).begins = true;
+                self.queue(held.at(time.1)).begins = true;
             } else {
                 self.waiting.remove(&time);
             }
         }
         // An operator may send at a time only while it holds it, so rows leave with this step.
-        (waiting.held, outbox, self.resolver.emitter().take())
+        (held, outbox, self.resolver.emitter().take())
     }
 }

@@ -27,6 +27,17 @@ pub(crate) struct Resolver {
     touched: HashMap<TransactionKey, InEpoch, KeyHasher>,
 }
 
+/// What there is to do at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    /// All events of the epoch; at its first time.
+    pub(crate) events: Vec<EventRecord>,
+    /// All mail of one round.
+    pub(crate) mail: Vec<Mail>,
+    /// The phase that begins.
+    pub(crate) begins: Option<Phase>,
+}
+
 /// A linked transaction within the epoch, with the rows it had before.
 #[derive(Debug)]
 struct InEpoch {
@@ -43,15 +54,23 @@ impl Resolver {
         &mut self.emitter
     }
 
-    /// Takes all events of an epoch, before any mail of it.
-    pub(crate) fn events(
-        &mut self,
-        epoch: u64,
-        mut records: Vec<EventRecord>,
-        outbox: &mut Vec<Mail>,
-    ) {
-        assert!(self.touched.is_empty(), "the epoch before has emitted");
+    /// Does one step of an epoch and returns what is to be sent. Steps come in order; the first of
+    /// an epoch may be mail, since others may have all its events.
+    pub(crate) fn step(&mut self, epoch: u64, step: Step) -> Vec<Mail> {
         self.store.borrow_mut().begin(epoch);
+        let mut outbox = Vec::new();
+        if !step.events.is_empty() {
+            self.events(step.events, &mut outbox);
+        }
+        self.mail(step.mail, &mut outbox);
+        if let Some(phase) = step.begins {
+            self.begin(phase, &mut outbox);
+        }
+        outbox
+    }
+
+    fn events(&mut self, mut records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
+        assert!(self.touched.is_empty(), "the epoch before has emitted");
         // Equal records are judged in the order of their origin, so that a re-run counts the same
         // ones as duplicates.
         records.sort_unstable_by_key(|record| (record.key, record.origin));
@@ -139,8 +158,7 @@ impl Resolver {
         any
     }
 
-    /// Takes all mail of one round.
-    pub(crate) fn mail(&mut self, mail: Vec<Mail>, outbox: &mut Vec<Mail>) {
+    fn mail(&mut self, mail: Vec<Mail>, outbox: &mut Vec<Mail>) {
         for Mail { to, from, message } in mail {
             self.touch(to);
             let Some(in_epoch) = self.touched.get_mut(&to) else {
@@ -161,8 +179,7 @@ impl Resolver {
         }
     }
 
-    /// Begins a phase.
-    pub(crate) fn begin(&mut self, phase: Phase, outbox: &mut Vec<Mail>) {
+    fn begin(&mut self, phase: Phase, outbox: &mut Vec<Mail>) {
         if phase == Phase::Emit {
             self.emit();
             return;
@@ -210,4 +227,67 @@ fn rows_of(state: &State, scale: Scale) -> EncodedRows {
         }
     });
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use trueup_ledger::{Epoch, Event, Source, Timestamp};
+
+    use super::super::links::Message;
+    use super::*;
+    use crate::record::Origin;
+    use crate::store::{Disk, SealedChanges, Space, WorkerState};
+
+    fn reversal() -> EventRecord {
+        let event = Event {
+            tenant: "a".into(),
+            transaction_id: "t1".into(),
+            event_id: "e".into(),
+            kind: Kind::Reverse,
+            leg: "".into(),
+            revision: 1,
+            effective_at: Timestamp::from_parts(0, 0).unwrap(),
+            recorded_at: Timestamp::from_parts(0, 0).unwrap(),
+            source: Source { service: "s".into(), sequence: None },
+            target: Some("t2".into()),
+            postings: Vec::new(),
+        };
+        EventRecord::new(&event, Origin { partition: 0, ordinal: 0 }, &mut Vec::new())
+    }
+
+    fn values(state: &WorkerState, epoch: Epoch) -> Vec<Option<Vec<u8>>> {
+        let parts = [state.seal(epoch)];
+        let mut values = Vec::new();
+        let outcome = SealedChanges::of(&parts).for_each(|_, value| {
+            values.push(value.map(<[u8]>::to_vec));
+            Ok::<_, ()>(())
+        });
+        outcome.unwrap();
+        values
+    }
+
+    /// An epoch may reach a worker by mail alone; its changes must not slip into the checkpoint of
+    /// the epoch before, which the worker has not sealed yet.
+    #[test]
+    fn mail_of_the_next_epoch_stays_out_of_a_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = WorkerState::new(Some(Disk::open(directory.path(), 1 << 20).unwrap()), 0, 1);
+        let mut resolver = Resolver::new(state.kept(Space::Transactions), Scale::DEFAULT);
+        let record = reversal();
+        let (key, other) = (record.key, TransactionKey::of("a", "t2"));
+        let emit = || Step { begins: Some(Phase::Emit), ..Step::default() };
+        state.request_seal(Epoch(1));
+        resolver.step(1, Step { events: vec![record], ..Step::default() });
+        resolver.step(1, emit());
+        let stored = resolver.store.borrow_mut().get(&key).unwrap().to_vec();
+        let mail = Mail { to: key, from: other, message: Message::Invalidate };
+        resolver.step(2, Step { mail: vec![mail], ..Step::default() });
+        resolver.touched.get_mut(&key).unwrap().touched.state.links.circle = true;
+        resolver.step(2, emit());
+        assert_eq!(values(&state, Epoch(1)), [Some(stored)]);
+        state.release(Epoch(1));
+        assert_eq!(values(&state, Epoch(2)).len(), 1, "what the mail changed comes with epoch 2");
+    }
 }
