@@ -26,6 +26,7 @@
 //!   and not published again.
 //! - Any thread that fails ends the run with a [`RunError`]; what was committed stays exact.
 
+mod checkpointer;
 mod checkpoints;
 mod committer;
 mod cuts;
@@ -50,14 +51,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use serde::{Deserialize, Serialize};
+use trueup_dataflow::store::Shards;
 use trueup_ledger::{Counts, Epoch, Scale};
 use trueup_sinks::{CommitLog, Store};
 use trueup_sources::{Format, Transport};
 
 use crate::cluster::Joined;
-use checkpoints::{Cadence, Checkpointer, Checkpoints};
+use checkpointer::Checkpointer;
+use checkpoints::Checkpoints;
 pub use error::RunError;
-use party::Party;
+use party::{Extent, Party, Settled};
+use restore::Ground;
 use shared::Shared;
 
 /// How long a parked thread sleeps at most before it looks around, though nothing woke it.
@@ -99,7 +103,7 @@ pub struct Options {
     pub until_caught_up: bool,
     /// The other processes, where there are any.
     pub cluster: Option<Joined>,
-    /// Where state is kept; in memory alone where there is nothing, and in a cluster.
+    /// Where state is kept; in memory alone where there is nothing.
     pub state: Option<StateOptions>,
     /// The hash of the configuration that rows depend on.
     pub configuration_hash: String,
@@ -116,6 +120,17 @@ pub struct StateOptions {
     pub memory_limit: u64,
     /// How long after one checkpoint the next is taken at the latest.
     pub checkpoint_interval: Duration,
+}
+
+impl StateOptions {
+    /// Returns where a process of several keeps its part. The first uses the directory as a run of
+    /// one process does, so that what is there is of use to both.
+    fn of_process(mut self, process: usize) -> StateOptions {
+        if process > 0 {
+            self.directory.push(format!("process-{process}"));
+        }
+        self
+    }
 }
 
 /// What came of one epoch, told once it is committed or, before the first new one, compared.
@@ -173,15 +188,17 @@ fn run_as(
     observe: impl FnMut(&Progress),
 ) -> Result<Summary, RunError> {
     let log = Arc::new(CommitLog::open(Arc::clone(&options.store))?);
-    let begin = match party.begin(&log)? {
-        party::Begin::Run(begin) => begin,
-        party::Begin::Over(summary) => return Ok(summary),
+    let state = options.state.map(|state| state.of_process(party.process()));
+    let shards = Shards::of_process(party.process(), party.processes(), options.workers);
+    let survey = || {
+        log.check_compatible(options.scale, &options.configuration_hash)?;
+        Ground::survey(state.as_ref(), shards, &log, &options.configuration_hash)
     };
-    log.check_compatible(options.scale, &options.configuration_hash)?;
-    let state = state_of(party, options.state);
-    let disk = state.as_ref().map(|at| restore::open(at, &log, &options.configuration_hash));
-    let disk = disk.transpose()?;
-    let since = disk.as_ref().map_or(Epoch(0), |(_, history)| history.base);
+    let start = match party.settle(&log, survey)? {
+        Settled::On(start) => start,
+        Settled::Over(summary) => return Ok(summary),
+    };
+    let since = start.history.base;
     let past = replay::past(&log, since)?;
     let checkpoints = Arc::new(Checkpoints::new(state.as_ref(), options.workers, since));
     let (head, generation) = (past.head(), past.generation() + 1);
@@ -189,7 +206,7 @@ fn run_as(
         return party.stop(head);
     };
     let (partitions, formats) = (readers.partitions(), readers.formats());
-    party.agree(begin, &log, &partitions)?;
+    party.agree(start.partitions.as_deref(), &partitions)?;
     let share = readers.keep_share_of(party.process(), party.processes());
     let shared = Arc::new(Shared::new(since));
     let (work, work_received): (Vec<_>, Vec<_>) =
@@ -200,7 +217,7 @@ fn run_as(
         partitions: partitions.clone(),
         formats,
         shared: Arc::clone(&shared),
-        disk: disk.as_ref().map(|(disk, _)| disk.clone()),
+        disk: start.disk.clone(),
         since,
         checkpoints: Arc::clone(&checkpoints),
     };
@@ -212,7 +229,9 @@ fn run_as(
     };
     let (sealed, sealed_received) = bounded(options.workers);
     let _guard = shared.guard("the committer");
-    let (orders, report) = party.start((head, partitions.len()), &shared, &staged)?;
+    let extent =
+        Extent { since, head, partitions: partitions.len(), checkpoints: Arc::clone(&checkpoints) };
+    let (orders, report, others) = party.start(&extent, &shared, &staged)?;
     let links = party.links(&shared);
     let workers = worker::start(work_received, links, &setup, &stagers, &sealed)?;
     // The workers' own senders say when they have ended.
@@ -228,21 +247,23 @@ fn run_as(
         orders,
         report,
         stop_told: false,
-        cadence: Cadence::new(Arc::clone(&checkpoints)),
         checkpoints: Arc::clone(&checkpoints),
         last: since,
+        last_checkpoint: since,
         turn: 0,
     };
     let intake = thread("intake", &shared, move || intake.run(readers, past))?;
     drop(stagers);
-    let checkpointer = disk.map(|(disk, history)| Checkpointer {
+    let checkpointer = start.disk.map(|disk| Checkpointer {
         disk,
+        shards,
         log: Arc::clone(&log),
         configuration_hash: options.configuration_hash.clone(),
         workers: options.workers,
         shared: Arc::clone(&shared),
         checkpoints,
-        history,
+        history: start.history,
+        others,
     });
     let checkpointer = checkpointer
         .map(|checkpointer| {
@@ -295,18 +316,6 @@ impl Threads {
             let _ = checkpointer.join();
         }
     }
-}
-
-/// Returns where state is kept. What is on disk is the state of all workers together, and of several
-/// processes none has all.
-fn state_of(party: &Party, state: Option<StateOptions>) -> Option<StateOptions> {
-    if state.is_some() && party.processes() > 1 {
-        tracing::warn!(
-            "in a cluster state is kept in memory, and derived from the whole log at a start"
-        );
-        return None;
-    }
-    state
 }
 
 /// Starts a thread of the run.

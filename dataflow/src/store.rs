@@ -15,7 +15,7 @@
 //! - [`Disk`] takes the sealed maps of all workers in one atomic step, with the commit that they
 //!   belong to. What is on disk is thereby always one whole epoch of all workers.
 //! - Keys begin with one of 256 shards, which decides the worker: another number of workers finds
-//!   the same disk.
+//!   the same disk. Of several processes each has the [`Shards`] of its workers on its own disk.
 //!
 //! Without a disk everything stays in memory and nothing is ever sealed.
 
@@ -27,6 +27,8 @@ mod worker;
 pub use disk::{Disk, Ingested, Mark, Snapshot, StateError, Write};
 pub use kept::Kept;
 pub use worker::{Sealed, SealedChanges, WorkerState};
+
+use std::fmt;
 
 use trueup_ledger::codec::{CodecError, Reader};
 
@@ -84,6 +86,51 @@ impl KeyBytes {
     }
 }
 
+/// A set of hash ranges, those whose state a process keeps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shards([u64; 4]);
+
+impl Shards {
+    /// All of them.
+    pub const ALL: Shards = Shards([u64::MAX; 4]);
+
+    /// Returns those of a process of several that have as many workers each.
+    #[must_use]
+    pub fn of_process(process: usize, processes: usize, workers_each: usize) -> Shards {
+        let mut shards = Shards([0; 4]);
+        for shard in 0..=u8::MAX {
+            if worker_of(shard, processes * workers_each) / workers_each == process {
+                shards.0[usize::from(shard / 64)] |= 1 << (shard % 64);
+            }
+        }
+        shards
+    }
+
+    /// Says whether all of `others` are among these.
+    #[must_use]
+    pub fn cover(&self, others: &Shards) -> bool {
+        self.0.iter().zip(&others.0).all(|(own, other)| own & other == *other)
+    }
+
+    /// Says whether a key of a space, as [`KeyBytes`] has it, belongs to one of these.
+    #[must_use]
+    pub fn hold(&self, key: &[u8]) -> bool {
+        key.get(1).is_some_and(|shard| self.0[usize::from(shard / 64)] >> (shard % 64) & 1 == 1)
+    }
+}
+
+impl fmt::Debug for Shards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shards({:016x?})", self.0)
+    }
+}
+
+/// Returns the worker to whom a shard belongs, of so many workers of all processes. It is the one
+/// that timely's exchange of the shard's number gives.
+fn worker_of(shard: u8, workers: usize) -> usize {
+    usize::from(shard) % workers
+}
+
 /// A key of a space. The first byte after the space is its shard.
 pub trait StateKey: Copy + Eq + std::hash::Hash + Send + Sync + 'static {
     /// Encodes the key; equal keys are equal bytes.
@@ -112,4 +159,27 @@ pub trait StateValue: Clone + Encode + 'static {
 pub trait Encode: Send + Sync {
     /// Appends the value's bytes.
     fn encode(&self, out: &mut Vec<u8>);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_is_of_one_process() {
+        for (processes, workers) in [(1, 1), (2, 1), (3, 2), (5, 4)] {
+            let all = (0..processes).map(|one| Shards::of_process(one, processes, workers));
+            let all: Vec<_> = all.collect();
+            for shard in 0..=u8::MAX {
+                let holders = all.iter().filter(|shards| shards.hold(&[1, shard, 9])).count();
+                assert_eq!(holders, 1, "{shard} of {processes} processes");
+            }
+            assert!(all.iter().all(|shards| Shards::ALL.cover(shards)));
+            assert_eq!(all[0].cover(&Shards::ALL), processes == 1);
+        }
+        assert!(!Shards::ALL.hold(&[0]), "the mark is of no shard");
+        // Twice as many processes: each of the first half keeps a part of what it had.
+        let (before, after) = (Shards::of_process(1, 2, 1), Shards::of_process(1, 4, 1));
+        assert!(before.cover(&after) && !after.cover(&before));
+    }
 }

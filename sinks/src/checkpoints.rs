@@ -7,6 +7,8 @@
 //!
 //! - A copy without a base is the whole state at its epoch; one with a base is what has changed
 //!   since the copy of that epoch. Following the bases leads to a whole one.
+//! - A copy is of all processes: each writes the parts of its shards, and one of them the manifest. So
+//!   any number of processes can go on from it.
 //! - Files are named by the hash of their bytes and only ever created. A copy counts once its
 //!   manifest is there, which names every part with its SHA-256.
 //! - A copy is of one commit, whose hash it holds: a copy of another history is never used.
@@ -17,11 +19,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryBuilder};
+use arrow::array::{Array, AsArray, BinaryArray, BinaryBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 use trueup_ledger::Epoch;
 
@@ -34,7 +36,7 @@ const FOLDER: &str = "checkpoints/";
 const PARTS: &str = "checkpoints/parts/";
 
 /// The version of manifests and parts; another one is passed over.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// How many bytes of keys and values a part holds, about.
 const PART_BYTES: usize = 32 << 20;
@@ -52,8 +54,9 @@ pub struct Manifest {
     pub configuration_hash: String,
     /// The epoch of the copy that this one builds on; `None` for a whole one.
     pub base: Option<Epoch>,
-    /// The parts, in the order of their keys.
-    pub parts: Vec<Part>,
+    /// The parts, in a group for each process that wrote some. Those of a group are in the order of
+    /// their keys; no key is in two groups.
+    pub groups: Vec<Vec<Part>>,
 }
 
 /// A file of a copy.
@@ -70,14 +73,41 @@ pub struct Part {
 }
 
 impl Manifest {
+    /// Describes a copy whose parts are written.
+    #[must_use]
+    pub fn new(
+        (epoch, commit_hash): (Epoch, String),
+        configuration_hash: String,
+        base: Option<Epoch>,
+        groups: Vec<Vec<Part>>,
+    ) -> Manifest {
+        let format_version = FORMAT_VERSION;
+        Manifest { format_version, epoch, commit_hash, configuration_hash, base, groups }
+    }
+
     /// Returns the size of all parts.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.bytes).sum()
+        self.parts().map(|part| part.bytes).sum()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.groups.iter().flatten()
+    }
+
+    /// Writes the manifest: from here on the copy counts.
+    ///
+    /// # Errors
+    /// What the store says; without a manifest the parts are nothing.
+    pub fn write(&self, store: &dyn Store) -> Result<(), SinkError> {
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| SinkError::damaged(FOLDER, error.to_string()))?;
+        let path = format!("{FOLDER}{:020}-{}.json", self.epoch.0, &sha256_hex(&bytes)[..16]);
+        create(store, &path, &bytes)
     }
 }
 
-/// Writes one copy, part by part.
+/// Writes one group of a copy, part by part.
 pub struct CopyWriter<'s> {
     store: &'s dyn Store,
     epoch: Epoch,
@@ -124,30 +154,13 @@ impl<'s> CopyWriter<'s> {
         Ok(())
     }
 
-    /// Completes the copy: from here on it counts.
+    /// Completes the group, for the manifest.
     ///
     /// # Errors
-    /// What the store says; without a manifest the parts are nothing.
-    pub fn finish(
-        mut self,
-        base: Option<Epoch>,
-        commit_hash: String,
-        configuration_hash: String,
-    ) -> Result<Manifest, SinkError> {
+    /// What the store says.
+    pub fn finish(mut self) -> Result<Vec<Part>, SinkError> {
         self.write_part()?;
-        let manifest = Manifest {
-            format_version: FORMAT_VERSION,
-            epoch: self.epoch,
-            commit_hash,
-            configuration_hash,
-            base,
-            parts: self.parts,
-        };
-        let bytes = serde_json::to_vec_pretty(&manifest)
-            .map_err(|error| SinkError::damaged(FOLDER, error.to_string()))?;
-        let path = format!("{FOLDER}{:020}-{}.json", self.epoch.0, &sha256_hex(&bytes)[..16]);
-        create(self.store, &path, &bytes)?;
-        Ok(manifest)
+        Ok(self.parts)
     }
 }
 
@@ -243,7 +256,7 @@ impl Copies {
             if manifest.epoch < *oldest {
                 gone.push(path.clone());
             } else {
-                kept.extend(manifest.parts.iter().map(|part| part.path.clone()));
+                kept.extend(manifest.parts().map(|part| part.path.clone()));
             }
         }
         // Manifests go first, so that no copy is ever there without its parts.
@@ -264,11 +277,15 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Manifest, String> {
     if !path.contains(&sha256_hex(bytes)[..16]) {
         return Err("its bytes are not those of its name".to_owned());
     }
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if manifest.format_version == FORMAT_VERSION {
-        return Ok(manifest);
+    #[derive(Deserialize)]
+    struct Versioned {
+        format_version: u32,
     }
-    Err(format!("it has version {}, known is {FORMAT_VERSION}", manifest.format_version))
+    let version = serde_json::from_slice(bytes).map(|Versioned { format_version }| format_version);
+    match version.map_err(|error| error.to_string())? {
+        FORMAT_VERSION => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        other => Err(format!("it has version {other}, known is {FORMAT_VERSION}")),
+    }
 }
 
 /// Reads the keys and values of a copy, in order.
@@ -281,36 +298,95 @@ pub fn read_copy<E: From<SinkError>>(
     manifest: &Manifest,
     mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
 ) -> Result<(), E> {
-    for part in &manifest.parts {
-        let bytes = match Retry::default().ask(|| store.get(&part.path)) {
-            Ok(bytes) => bytes,
-            Err(StoreError::NotFound { path }) => {
-                return Err(SinkError::damaged(&path, "it is missing").into());
-            }
-            Err(error) => return Err(SinkError::from(error).into()),
-        };
-        if bytes.len() as u64 != part.bytes || sha256_hex(&bytes) != part.sha256 {
-            return Err(SinkError::damaged(&part.path, "its bytes are not those written").into());
-        }
-        let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
-        let reader = builder.and_then(ParquetRecordBatchReaderBuilder::build);
-        for batch in reader.map_err(SinkError::parquet(&part.path))? {
-            let batch = batch.map_err(SinkError::arrow(&part.path))?;
-            let columns = (batch.num_columns() == 2)
-                .then(|| (batch.column(0), batch.column(1)))
-                .and_then(|(keys, values)| {
-                    Some((keys.as_binary_opt::<i32>()?, values.as_binary_opt::<i32>()?))
-                });
-            let Some((keys, values)) = columns else {
-                return Err(SinkError::damaged(&part.path, "it has other columns").into());
-            };
-            for row in 0..batch.num_rows() {
-                let value = (!values.is_null(row)).then(|| values.value(row));
-                each(keys.value(row), value)?;
-            }
+    let mut groups = Vec::new();
+    for parts in &manifest.groups {
+        groups.extend(Group::open(store, parts)?);
+    }
+    // There are as many groups as processes: few, so that looking at all costs least.
+    while let Some(first) = (0..groups.len()).min_by_key(|group| groups[*group].key()) {
+        let group = &mut groups[first];
+        each(group.key(), group.value())?;
+        if !group.advance()? {
+            groups.swap_remove(first);
         }
     }
     Ok(())
+}
+
+/// A group of parts that is being read, at one of its keys.
+struct Group<'a> {
+    store: &'a dyn Store,
+    parts: std::slice::Iter<'a, Part>,
+    /// The rest of the part that is being read.
+    reader: Option<(&'a Part, ParquetRecordBatchReader)>,
+    keys: BinaryArray,
+    values: BinaryArray,
+    row: usize,
+}
+
+impl<'a> Group<'a> {
+    /// Begins with the first key; `None` where there is none.
+    fn open(store: &'a dyn Store, parts: &'a [Part]) -> Result<Option<Group<'a>>, SinkError> {
+        let nothing = || BinaryArray::from_iter_values(std::iter::empty::<&[u8]>());
+        let (keys, values) = (nothing(), nothing());
+        let mut group = Group { store, parts: parts.iter(), reader: None, keys, values, row: 0 };
+        Ok(group.fill()?.then_some(group))
+    }
+
+    fn key(&self) -> &[u8] {
+        self.keys.value(self.row)
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        (!self.values.is_null(self.row)).then(|| self.values.value(self.row))
+    }
+
+    /// Goes to the next key; returns false where there is none.
+    fn advance(&mut self) -> Result<bool, SinkError> {
+        self.row += 1;
+        self.fill()
+    }
+
+    /// Reads on until there is a key at the row.
+    fn fill(&mut self) -> Result<bool, SinkError> {
+        while self.row >= self.keys.len() {
+            let next = match &mut self.reader {
+                Some((part, reader)) => reader.next().map(|batch| (*part, batch)),
+                None => None,
+            };
+            if let Some((part, batch)) = next {
+                let batch = batch.map_err(SinkError::arrow(&part.path))?;
+                (self.keys, self.values) = columns(&batch)
+                    .ok_or_else(|| SinkError::damaged(&part.path, "it has other columns"))?;
+                self.row = 0;
+            } else {
+                let Some(part) = self.parts.next() else { return Ok(false) };
+                self.reader = Some((part, open_part(self.store, part)?));
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn columns(batch: &RecordBatch) -> Option<(BinaryArray, BinaryArray)> {
+    let [keys, values] = batch.columns() else { return None };
+    Some((keys.as_binary_opt::<i32>()?.clone(), values.as_binary_opt::<i32>()?.clone()))
+}
+
+fn open_part(store: &dyn Store, part: &Part) -> Result<ParquetRecordBatchReader, SinkError> {
+    let bytes = match Retry::default().ask(|| store.get(&part.path)) {
+        Ok(bytes) => bytes,
+        Err(StoreError::NotFound { path }) => {
+            return Err(SinkError::damaged(&path, "it is missing"));
+        }
+        Err(error) => return Err(SinkError::from(error)),
+    };
+    if bytes.len() as u64 != part.bytes || sha256_hex(&bytes) != part.sha256 {
+        return Err(SinkError::damaged(&part.path, "its bytes are not those written"));
+    }
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes));
+    let reader = builder.and_then(ParquetRecordBatchReaderBuilder::build);
+    reader.map_err(SinkError::parquet(&part.path))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Each process' intake reports how far it is, and does what it is ordered to: close an epoch, and
 //! end. A run of one process is one whose reports are answered at once.
 //!
+//! - While committed epochs are read again, each closes when the first process has its ranges; where
+//!   it ends has been decided long ago, only whether it gets a checkpoint has not.
 //! - An epoch closes when the first process has [`Enough`](State::Enough) of it: as many records as
 //!   are its share, or the commit interval after its first one. The others close it as they are.
 //! - The run ends once all have caught up, or one is stopped. The open epoch is closed before, if
@@ -16,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use trueup_ledger::Epoch;
 
+use super::checkpoints::Cadence;
 use super::worker::Closed;
 
 /// What a process says of its open epoch.
@@ -34,6 +37,8 @@ pub(crate) enum State {
     Filled,
     /// It takes no more records into the epoch.
     Enough,
+    /// It has used up its memory for the next checkpoint.
+    Full,
     /// There is nothing more to read, and there will not be.
     CaughtUp,
     /// It was told to stop.
@@ -99,6 +104,8 @@ impl Orders {
 /// Makes orders of reports.
 pub(crate) struct Conductor {
     processes: usize,
+    /// The last epoch that is committed already.
+    head: Epoch,
     known: Mutex<Known>,
     give: Box<dyn Fn(Order) + Send + Sync>,
 }
@@ -108,26 +115,31 @@ struct Known {
     open: Epoch,
     live: BTreeSet<usize>,
     filled: bool,
+    full: bool,
+    cadence: Cadence,
     caught_up: BTreeSet<usize>,
     ended: bool,
 }
 
 impl Conductor {
-    /// Begins with the epoch behind `head`. `give` passes an order to every process; it must not
-    /// block.
+    /// Begins with the epoch behind `since`, the one that the state is of. `head` is the last one
+    /// that is committed already. `give` passes an order to every process; it must not block.
     pub(crate) fn new(
         processes: usize,
-        head: Epoch,
+        (since, head): (Epoch, Epoch),
+        cadence: Cadence,
         give: impl Fn(Order) + Send + Sync + 'static,
     ) -> Conductor {
         let known = Known {
-            open: Epoch(head.0 + 1),
+            open: Epoch(since.0 + 1),
             live: BTreeSet::new(),
             filled: false,
+            full: false,
+            cadence,
             caught_up: BTreeSet::new(),
             ended: false,
         };
-        Conductor { processes, known: Mutex::new(known), give: Box::new(give) }
+        Conductor { processes, head, known: Mutex::new(known), give: Box::new(give) }
     }
 
     /// Takes the report of a process. One of an epoch that is closed already says nothing.
@@ -145,7 +157,8 @@ impl Conductor {
                 (self.give)(Order::End(Epoch(0)));
             }
             State::Filled if of_open => known.filled = true,
-            State::Enough if of_open => self.close(&mut known),
+            State::Full => known.full = true,
+            State::Enough if of_open => self.close(&mut known, false),
             State::CaughtUp if of_open => {
                 known.caught_up.insert(process);
                 if known.caught_up.len() == self.processes {
@@ -156,20 +169,21 @@ impl Conductor {
         }
     }
 
-    fn close(&self, known: &mut Known) {
-        let epoch_time_micros = now_micros();
+    fn close(&self, known: &mut Known, last: bool) {
         let epoch = known.open;
-        // Each process decides for its own state whether it is sealed.
-        let closed = Closed { epoch, epoch_time_micros, replay: false, checkpoint: false };
+        let checkpoint = known.cadence.take(epoch, known.full, last);
+        let replay = epoch <= self.head;
+        let closed = Closed { epoch, epoch_time_micros: now_micros(), replay, checkpoint };
         (self.give)(Order::Close(closed));
         known.open = Epoch(known.open.0 + 1);
         known.filled = false;
+        known.full &= !checkpoint;
         known.caught_up.clear();
     }
 
     fn end(&self, known: &mut Known) {
         if known.filled {
-            self.close(known);
+            self.close(known, true);
         }
         known.ended = true;
         (self.give)(Order::End(Epoch(known.open.0 - 1)));
@@ -183,17 +197,42 @@ fn now_micros() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::StateOptions;
+    use super::super::checkpoints::Checkpoints;
     use super::*;
-    use State::{CaughtUp, Enough, Filled, Live, Stopping};
+    use State::{CaughtUp, Enough, Filled, Full, Live, Stopping};
     use std::sync::Arc;
 
-    /// Returns the orders that reports give, in words.
+    fn cadence(memory_limit: u64) -> Cadence {
+        let state = StateOptions {
+            directory: "nowhere".into(),
+            memory_limit,
+            checkpoint_interval: Duration::MAX,
+        };
+        Cadence::new(Arc::new(Checkpoints::new(Some(&state), 1, Epoch(0))))
+    }
+
+    /// Returns the orders that reports give in a store with 4 commits, in words.
     fn orders(processes: usize, reports: &[(usize, u64, State)]) -> Vec<String> {
+        orders_since(4, cadence(0), processes, reports)
+    }
+
+    fn orders_since(
+        since: u64,
+        cadence: Cadence,
+        processes: usize,
+        reports: &[(usize, u64, State)],
+    ) -> Vec<String> {
         let given = Arc::new(Mutex::new(Vec::new()));
         let giving = Arc::clone(&given);
-        let conductor = Conductor::new(processes, Epoch(4), move |order| {
+        let extent = (Epoch(since), Epoch(4));
+        let conductor = Conductor::new(processes, extent, cadence, move |order| {
             giving.lock().unwrap().push(match order {
-                Order::Close(closed) => format!("close {}", closed.epoch),
+                Order::Close(closed) => {
+                    let again = if closed.replay { " again" } else { "" };
+                    let checkpoint = if closed.checkpoint { ", checkpoint" } else { "" };
+                    format!("close {}{again}{checkpoint}", closed.epoch)
+                }
                 Order::End(epoch) => format!("end {epoch}"),
             });
         });
@@ -217,6 +256,42 @@ mod tests {
         ];
         for (reports, expected) in rows {
             assert_eq!(orders(1, reports), *expected, "{reports:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_again_and_what_fills_the_memory_is_closed_in_step() {
+        let (one, two) = ((0, 5, Live), (1, 5, Live));
+        let rows: &[(&[(usize, u64, State)], &[&str])] = &[
+            // Whoever is first with an epoch closes it for all.
+            (
+                &[(0, 3, Enough), (1, 3, Enough), (0, 4, Enough)],
+                &["close 3 again", "close 4 again"],
+            ),
+            // One that is full gets all a checkpoint, and only one.
+            (
+                &[(1, 3, Full), (1, 3, Enough), (1, 4, Enough), one, two, (0, 5, CaughtUp)],
+                &["close 3 again, checkpoint", "close 4 again"],
+            ),
+            // A second has to wait for the first, and the last epoch gets one in any case.
+            (
+                &[
+                    (0, 3, Full),
+                    (0, 3, Enough),
+                    (0, 4, Full),
+                    (0, 4, Enough),
+                    one,
+                    two,
+                    (1, 5, Filled),
+                    (1, 5, CaughtUp),
+                    (0, 5, CaughtUp),
+                ],
+                &["close 3 again, checkpoint", "close 4 again", "close 5, checkpoint", "end 5"],
+            ),
+            (&[(0, 3, Enough), (1, 3, Stopping)], &["close 3 again", "end 0"]),
+        ];
+        for (reports, expected) in rows {
+            assert_eq!(orders_since(2, cadence(1 << 30), 2, reports), *expected, "{reports:?}");
         }
     }
 

@@ -10,8 +10,11 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use trueup_ledger::{Epoch, PartitionId};
 use trueup_sinks::{CommitLog, Store};
 
+use super::checkpointer::{Copied, History, Others, TakeIn};
 use super::cuts::{Orders, Report, State};
 use super::messages::{Begin, Failure, ToFollower, ToLeader, lost};
+use super::party::{Settled, Start};
+use super::restore::Ground;
 use super::stager::Staged;
 use super::{PARTING, PATIENCE, Progress, RunError, Shared, Summary};
 use crate::cluster::control::{Inbox, Outbox};
@@ -51,29 +54,52 @@ impl Follower {
         Ok(Follower { leader, peer_timeout: joined.peer_timeout, outbox, inbox, told: None })
     }
 
-    /// Waits until the leader has told what the run goes on from, and until this process sees the
-    /// same in the store.
-    pub(crate) fn begin<S: Store>(&mut self, log: &CommitLog<S>) -> Result<Start, RunError> {
-        let begin = loop {
+    /// Gets ready to go on from what the leader says, until all are.
+    pub(crate) fn settle<'a>(
+        &mut self,
+        log: &CommitLog<Arc<dyn Store>>,
+        survey: impl Fn() -> Result<Ground<'a>, RunError>,
+    ) -> Result<Settled, RunError> {
+        let mut ready: Option<(Ground<'a>, Begin)> = None;
+        loop {
             let Some(inbox) = &mut self.inbox else {
                 return Err(RunError::Failed(format!("{} has told already", self.leader)));
             };
             let message = inbox.receive().map_err(|error| lost(&self.leader, &error))?;
             inbox.allow_silence(self.peer_timeout);
-            match message {
-                Some(ToFollower::Begin(begin)) => break begin,
-                Some(ToFollower::Failed(failure)) => {
+            match (message, ready.take()) {
+                (Some(ToFollower::Begin(begin)), before) => {
+                    self.await_head(log, &begin)?;
+                    let mut ground = match before {
+                        Some((ground, _)) => ground,
+                        None => survey()?,
+                    };
+                    let able = ground.reach(begin.since)?;
+                    self.outbox.send(ToLeader::Prepared(able));
+                    ready = Some((ground, begin));
+                }
+                (Some(ToFollower::Read(partitions)), Some((ground, begin))) => {
+                    let (base, base_is_copied) = (begin.since, begin.copied);
+                    let history = History { base, base_is_copied, ..History::default() };
+                    let (disk, partitions) = (ground.into_disk(), Some(partitions));
+                    return Ok(Settled::On(Start { disk, history, partitions }));
+                }
+                (Some(ToFollower::Failed(failure)), _) => {
                     return Err(failure.told_by(&self.leader));
                 }
-                Some(ToFollower::Done(summary)) => return Ok(Start::Done(summary)),
-                Some(ToFollower::Order(_) | ToFollower::Committed(_)) | None => {}
+                (Some(ToFollower::Done(summary)), _) => return Ok(Settled::Over(summary)),
+                (_, before) => ready = before,
             }
-        };
+        }
+    }
+
+    /// Waits until this process sees the same commits in the store as the leader.
+    fn await_head<S: Store>(&self, log: &CommitLog<S>, begin: &Begin) -> Result<(), RunError> {
         let deadline = Instant::now() + STORE_LAG_MAX;
         loop {
             let ours = log.head()?;
             if ours == begin.head {
-                return Ok(Start::Begin(begin));
+                return Ok(());
             }
             let epoch = |head: &Option<(Epoch, String)>| head.as_ref().map_or(0, |head| head.0.0);
             if epoch(&ours) >= epoch(&begin.head) || Instant::now() >= deadline {
@@ -98,8 +124,7 @@ impl Follower {
             match inbox.receive().map_err(|error| lost(&self.leader, &error))? {
                 Some(ToFollower::Done(summary)) => return Ok(summary),
                 Some(ToFollower::Failed(failure)) => return Err(failure.told_by(&self.leader)),
-                Some(ToFollower::Begin(_) | ToFollower::Order(_) | ToFollower::Committed(_))
-                | None => {}
+                _ => {}
             }
         }
         Ok(Summary::default())
@@ -127,25 +152,34 @@ impl Follower {
         )))
     }
 
-    /// Starts to listen to the leader.
+    /// Starts to listen to the leader. Returns what this process' checkpoints go together with.
     pub(crate) fn start(
         &mut self,
         orders: &Arc<Orders>,
         shared: &Arc<Shared>,
-    ) -> Result<(), RunError> {
+    ) -> Result<Others, RunError> {
         let (told, received) = unbounded();
         self.told = Some(received);
-        let (orders, shared) = (Arc::clone(orders), Arc::clone(shared));
-        let (leader, inbox) = (self.leader.clone(), self.inbox.take());
+        let (take_in, checkpoints) = unbounded();
+        let reading = Reading {
+            leader: self.leader.clone(),
+            orders: Arc::clone(orders),
+            shared: Arc::clone(shared),
+            told,
+            take_in,
+        };
+        let inbox = self.inbox.take();
         std::thread::Builder::new()
             .name("control-in-0".to_owned())
             .spawn(move || {
                 if let Some(inbox) = inbox {
-                    read(&leader, inbox, &orders, &shared, &told);
+                    reading.read(inbox);
                 }
             })
             .map_err(|error| RunError::Failed(format!("cannot start a thread: {error}")))?;
-        Ok(())
+        let slot = self.outbox.slot();
+        let tell = move |copied: Copied| slot.send(ToLeader::Copied(copied));
+        Ok(Others::Leader { tell: Box::new(tell), told: checkpoints })
     }
 
     /// Returns what this process' intake reports by.
@@ -200,40 +234,40 @@ impl Follower {
     }
 }
 
-/// What a follower is told first.
-pub(crate) enum Start {
-    Begin(Begin),
-    /// The leader was stopped before the run began.
-    Done(Summary),
+/// What listens to the leader.
+struct Reading {
+    leader: String,
+    orders: Arc<Orders>,
+    shared: Arc<Shared>,
+    told: Sender<Told>,
+    take_in: Sender<TakeIn>,
 }
 
-fn read(
-    leader: &str,
-    mut inbox: Inbox<ToFollower>,
-    orders: &Orders,
-    shared: &Shared,
-    told: &Sender<Told>,
-) {
-    let _guard = shared.guard("the control connection");
-    loop {
-        match inbox.receive() {
-            Ok(None | Some(ToFollower::Begin(_))) => {}
-            Ok(Some(ToFollower::Order(order))) => orders.give(order),
-            Ok(Some(ToFollower::Committed(progress))) => {
-                shared.committed_through(progress.epoch);
-                let _ = told.send(Told::Progress(progress));
-            }
-            Ok(Some(ToFollower::Done(summary))) => {
-                let _ = told.send(Told::Done(summary));
-                return;
-            }
-            Ok(Some(ToFollower::Failed(failure))) => {
-                shared.fail(failure.told_by(leader));
-                return;
-            }
-            Err(error) => {
-                shared.fail(lost(leader, &error));
-                return;
+impl Reading {
+    /// Passes on what the leader says, until the run is over.
+    fn read(&self, mut inbox: Inbox<ToFollower>) {
+        let _guard = self.shared.guard("the control connection");
+        loop {
+            match inbox.receive() {
+                Ok(None | Some(ToFollower::Begin(_) | ToFollower::Read(_))) => {}
+                Ok(Some(ToFollower::Order(order))) => self.orders.give(order),
+                Ok(Some(ToFollower::TakeIn(take_in))) => drop(self.take_in.send(take_in)),
+                Ok(Some(ToFollower::Committed(progress))) => {
+                    self.shared.committed_through(progress.epoch);
+                    let _ = self.told.send(Told::Progress(progress));
+                }
+                Ok(Some(ToFollower::Done(summary))) => {
+                    let _ = self.told.send(Told::Done(summary));
+                    return;
+                }
+                Ok(Some(ToFollower::Failed(failure))) => {
+                    self.shared.fail(failure.told_by(&self.leader));
+                    return;
+                }
+                Err(error) => {
+                    self.shared.fail(lost(&self.leader, &error));
+                    return;
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use trueup_ledger::Epoch;
 use trueup_sinks::InputRange;
 use trueup_sources::{Polled, RawBatch, SourceError, Transport};
 
-use super::checkpoints::{Cadence, Checkpoints};
+use super::checkpoints::Checkpoints;
 use super::cuts::{Orders, Report, State};
 use super::readers::{Reader, Readers, UNAVAILABLE_MAX, patiently};
 use super::replay::{Expected, Past, beginning};
@@ -48,10 +48,10 @@ pub(crate) struct Intake {
     pub(crate) report: Box<dyn Fn(Report) + Send>,
     /// Whether it has been reported that this process is to stop.
     pub(crate) stop_told: bool,
-    pub(crate) cadence: Cadence,
     pub(crate) checkpoints: Arc<Checkpoints>,
-    /// The last epoch that was closed.
+    /// The last epoch that was closed, and the last one with a checkpoint.
     pub(crate) last: Epoch,
+    pub(crate) last_checkpoint: Epoch,
     /// Which partition is asked first.
     pub(crate) turn: usize,
 }
@@ -157,16 +157,31 @@ impl Intake {
                     }
                 }
             }
-            let closed = Closed {
-                epoch: commit.epoch,
-                epoch_time_micros: commit.epoch_time_micros,
-                replay: true,
-                checkpoint: self.cadence.take(commit.epoch, false),
-            };
+            if self.checkpoints.wants_one() {
+                self.report(commit.epoch, State::Full);
+            }
+            self.report(commit.epoch, State::Enough);
+            let Some(ordered) = self.await_order(commit.epoch)? else { return Ok(false) };
+            let closed = Closed { epoch_time_micros: commit.epoch_time_micros, ..ordered };
             self.close(readers, closed, Some(Expected::of(commit)))?;
-            self.last = commit.epoch;
         }
         Ok(true)
+    }
+
+    /// Waits for the order to close an epoch; `None` where the run is stopped before.
+    fn await_order(&mut self, epoch: Epoch) -> Result<Option<Closed>, Stopped> {
+        loop {
+            if self.shared.has_failed() {
+                return Err(Stopped);
+            }
+            if let Some(closed) = self.orders.closing(epoch) {
+                return Ok(Some(closed));
+            }
+            if self.is_over(epoch) {
+                return Ok(None);
+            }
+            self.orders.wait(epoch, IDLE);
+        }
     }
 
     /// Reads one committed range again; returns false where the run is stopped meanwhile.
@@ -252,6 +267,7 @@ impl Intake {
         let mut first_record: Option<Instant> = None;
         let mut got = Got::default();
         let mut told = None;
+        let mut told_full = false;
         loop {
             if self.shared.has_failed() {
                 return Err(Stopped);
@@ -259,15 +275,13 @@ impl Intake {
             if self.is_over(epoch) {
                 return Ok(false);
             }
-            if let Some(mut closed) = self.orders.closing(epoch) {
-                let last = self.orders.end() == Some(epoch);
-                if last {
-                    self.cadence.wait(&self.shared);
-                }
-                closed.checkpoint = self.cadence.take(epoch, last);
+            if let Some(closed) = self.orders.closing(epoch) {
                 self.close(readers, closed, None)?;
-                self.last = epoch;
                 return Ok(true);
+            }
+            if !told_full && self.checkpoints.wants_one() {
+                told_full = true;
+                self.report(epoch, State::Full);
             }
             if told == Some(State::Enough) {
                 self.orders.wait(epoch, IDLE);
@@ -342,6 +356,14 @@ impl Intake {
         closed: Closed,
         expected: Option<Expected>,
     ) -> Result<(), Stopped> {
+        if closed.checkpoint {
+            // One is under way at a time, and another process may be ahead with the one before.
+            let before = self.last_checkpoint;
+            self.shared.wait_while(|_| self.checkpoints.done() < before);
+            self.checkpoints.request(closed.epoch);
+            self.last_checkpoint = closed.epoch;
+        }
+        self.last = closed.epoch;
         let ranges = readers.readers.iter_mut().map(|reader| RangeRead {
             partition: reader.index,
             from: reader.from.clone(),

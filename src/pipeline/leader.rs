@@ -7,11 +7,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use trueup_ledger::{Epoch, PartitionId};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use trueup_ledger::PartitionId;
 
+use super::checkpointer::{Copied, Others};
+use super::checkpoints::Cadence;
 use super::cuts::{Conductor, Order, Orders};
 use super::messages::{Begin, Failure, ToFollower, ToLeader, lost};
+use super::party::Extent;
 use super::stager::{Share, Staged};
 use super::{PARTING, Progress, RunError, Shared, Summary};
 use crate::cluster::control::{Inbox, Outbox};
@@ -42,6 +45,7 @@ struct Reading {
     shared: Arc<Shared>,
     conductor: Arc<Conductor>,
     staged: Sender<Staged>,
+    copied: Sender<Option<Copied>>,
     partitions: usize,
 }
 
@@ -73,19 +77,30 @@ impl Leader {
         }
     }
 
-    /// Tells the followers what the run goes on from.
-    pub(crate) fn begin(&self, head: Option<(Epoch, String)>, partitions: &[PartitionId]) {
-        self.tell(&ToFollower::Begin(Begin { head, partitions: partitions.to_vec() }));
+    /// Asks the followers whether all can go on from what this process can.
+    pub(crate) fn propose(&mut self, begin: &Begin) -> Result<bool, RunError> {
+        self.tell(&ToFollower::Begin(begin.clone()));
+        let mut all = true;
+        for follower in &mut self.followers {
+            all &= follower.is_prepared()?;
+        }
+        Ok(all)
     }
 
-    /// Starts to listen to the followers. Returns what this process' intake reports to.
+    /// Tells the followers that all can go on, and what there is to read.
+    pub(crate) fn begin(&self, partitions: &[PartitionId]) {
+        self.tell(&ToFollower::Read(partitions.to_vec()));
+    }
+
+    /// Starts to listen to the followers. Returns what this process' intake reports to, and what its
+    /// checkpoints go together with.
     pub(crate) fn start(
         &mut self,
-        (head, partitions): (Epoch, usize),
+        extent: &Extent,
         orders: &Arc<Orders>,
         shared: &Arc<Shared>,
         staged: &Sender<Staged>,
-    ) -> Result<Arc<Conductor>, RunError> {
+    ) -> Result<(Arc<Conductor>, Others), RunError> {
         let outboxes: Vec<_> =
             self.followers.iter().map(|follower| follower.outbox.slot()).collect();
         let own = Arc::clone(orders);
@@ -95,7 +110,11 @@ impl Leader {
                 outbox.send(ToFollower::Order(order));
             }
         };
-        let conductor = Arc::new(Conductor::new(self.followers.len() + 1, head, give));
+        let count = self.followers.len();
+        let cadence = Cadence::new(Arc::clone(&extent.checkpoints));
+        let epochs = (extent.since, extent.head);
+        let conductor = Arc::new(Conductor::new(count + 1, epochs, cadence, give));
+        let (copied, received) = unbounded();
         let (alive, gone) = bounded(0);
         self.gone = Some(gone);
         for follower in &mut self.followers {
@@ -104,7 +123,8 @@ impl Leader {
                 shared: Arc::clone(shared),
                 conductor: Arc::clone(&conductor),
                 staged: staged.clone(),
-                partitions,
+                copied: copied.clone(),
+                partitions: extent.partitions,
             };
             let (process, name) = (follower.process, follower.name.clone());
             let (peer_timeout, starts) = (follower.peer_timeout, follower.starts.clone());
@@ -112,12 +132,19 @@ impl Leader {
             let spawned = std::thread::Builder::new().name(format!("control-in-{process}")).spawn(
                 move || {
                     reading.read(process, &name, inbox, peer_timeout, &starts);
+                    // A checkpoint under way will not come to an end.
+                    let _ = reading.copied.send(None);
                     drop(alive);
                 },
             );
             spawned.map_err(|error| RunError::Failed(format!("cannot start a thread: {error}")))?;
         }
-        Ok(conductor)
+        let outboxes: Vec<_> = self.followers.iter().map(|one| one.outbox.slot()).collect();
+        let tell = move |take_in| {
+            outboxes.iter().for_each(|outbox| outbox.send(ToFollower::TakeIn(take_in)));
+        };
+        let (early, tell) = (Vec::new(), Box::new(tell));
+        Ok((conductor, Others::Followers { count, copied: received, early, tell }))
     }
 
     /// Tells the followers that an epoch is committed or compared.
@@ -140,6 +167,28 @@ impl Leader {
             follower.outbox.finish(deadline.saturating_duration_since(Instant::now()));
         }
     }
+}
+
+impl Follower {
+    /// Waits until the follower has tried to get ready, and returns whether it is.
+    fn is_prepared(&mut self) -> Result<bool, RunError> {
+        while let Some(inbox) = &mut self.inbox {
+            let message = inbox.receive().map_err(|error| lost(&self.name, &error))?;
+            inbox.allow_silence(self.peer_timeout);
+            match message {
+                Some(ToLeader::Prepared(able)) => return Ok(able),
+                Some(ToLeader::Met(theirs)) if theirs != self.starts => return Err(met_another()),
+                Some(ToLeader::Failed(failure)) => return Err(failure.told_by(&self.name)),
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn met_another() -> RunError {
+    let text = "a process was started again while the cluster met; start again";
+    RunError::Failed(text.to_owned())
 }
 
 impl Reading {
@@ -167,10 +216,9 @@ impl Reading {
             match message {
                 None => {}
                 Some(ToLeader::Met(theirs)) if theirs == starts => {}
-                Some(ToLeader::Met(_)) => {
-                    let text = "a process was started again while the cluster met; start again";
-                    self.shared.fail(RunError::Failed(text.to_owned()));
-                }
+                Some(ToLeader::Met(_)) => self.shared.fail(met_another()),
+                Some(ToLeader::Prepared(_)) => {}
+                Some(ToLeader::Copied(copied)) => drop(self.copied.send(Some(copied))),
                 Some(ToLeader::Report(report)) => self.conductor.report(process, report),
                 Some(ToLeader::Share(epoch, share)) if self.fits(&share) => {
                     let _ = self.staged.send(Staged::Share(epoch, share));

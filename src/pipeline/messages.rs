@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trueup_ledger::{Epoch, PartitionId};
 
+use super::checkpointer::{Copied, TakeIn};
 use super::cuts::{Order, Report};
 use super::stager::{RangeRead, Share};
 use super::worker::Closed;
@@ -14,12 +15,16 @@ use crate::cluster::control::Lost;
 pub(crate) enum ToLeader {
     /// Which start of each process it is connected to.
     Met(Vec<u64>),
+    /// Whether it can go on from what it was asked to.
+    Prepared(bool),
     /// How far its intake is.
     Report(Report),
     /// A share of one of its workers is staged.
     Share(Epoch, Share),
     /// It has closed an epoch: what its partitions gave.
     Cut(Closed, Vec<RangeRead>),
+    /// It has copied its part of a checkpoint.
+    Copied(Copied),
     /// It has failed.
     Failed(Failure),
 }
@@ -27,10 +32,14 @@ pub(crate) enum ToLeader {
 /// What the leader says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum ToFollower {
-    /// What the run goes on from.
+    /// What the run is to go on from, where all can.
     Begin(Begin),
+    /// All can go on. All partitions, in their order.
+    Read(Vec<PartitionId>),
     /// What all intakes do.
     Order(Order),
+    /// All have copied their parts of a checkpoint.
+    TakeIn(TakeIn),
     /// An epoch is committed, or compared.
     Committed(Progress),
     /// Everything is committed.
@@ -44,8 +53,10 @@ pub(crate) enum ToFollower {
 pub(crate) struct Begin {
     /// The last commit, and its hash.
     pub(crate) head: Option<(Epoch, String)>,
-    /// All partitions, in their order.
-    pub(crate) partitions: Vec<PartitionId>,
+    /// The epoch whose state it begins with.
+    pub(crate) since: Epoch,
+    /// Whether there is a copy of that state to build on.
+    pub(crate) copied: bool,
 }
 
 /// A [`RunError`] on its way.

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use trueup_dataflow::Links;
+use trueup_dataflow::store::Disk;
 use trueup_ledger::{Epoch, PartitionId};
 use trueup_sinks::{CommitLog, Store};
 
+use super::checkpointer::{History, Others};
+use super::checkpoints::Checkpoints;
 use super::committer::Committer;
 use super::cuts::{Orders, Report};
-use super::follower::{Follower, Start};
+use super::follower::Follower;
 use super::leader::Leader;
 use super::messages;
+use super::restore::Ground;
 use super::stager::Staged;
 use super::{Progress, RunError, Shared, Summary};
 use crate::cluster::{Joined, named};
@@ -32,11 +36,30 @@ enum Role {
 }
 
 /// Whether there is something to run.
-pub(crate) enum Begin {
-    /// With what a follower was told.
-    Run(Option<messages::Begin>),
+pub(crate) enum Settled {
+    On(Start),
     /// The leader was stopped before.
     Over(Summary),
+}
+
+/// What a run begins with.
+pub(crate) struct Start {
+    /// The state, and what copies there are of it.
+    pub(crate) disk: Option<Disk>,
+    pub(crate) history: History,
+    /// The partitions that the leader sees, where this process is not it.
+    pub(crate) partitions: Option<Vec<PartitionId>>,
+}
+
+/// What the processes of a run need to know of it to work together.
+pub(crate) struct Extent {
+    /// The epoch that the state is of.
+    pub(crate) since: Epoch,
+    /// The last epoch that is committed already.
+    pub(crate) head: Epoch,
+    /// How many partitions there are.
+    pub(crate) partitions: usize,
+    pub(crate) checkpoints: Arc<Checkpoints>,
 }
 
 impl Party {
@@ -58,15 +81,33 @@ impl Party {
         self.joined.as_ref().map_or(1, |joined| joined.hosts.len())
     }
 
-    /// Lets a follower wait until it knows what the run goes on from, and sees that in the store.
-    pub(crate) fn begin<S: Store>(&mut self, log: &CommitLog<S>) -> Result<Begin, RunError> {
-        match &mut self.role {
-            Role::Leader(_) => Ok(Begin::Run(None)),
-            Role::Follower(follower) => Ok(match follower.begin(log)? {
-                Start::Begin(begin) => Begin::Run(Some(begin)),
-                Start::Done(summary) => Begin::Over(summary),
-            }),
+    /// Agrees with the other processes on what the run goes on from, the newest state that all can
+    /// get to. `survey` looks at what this process has, once it sees the commits of the others.
+    pub(crate) fn settle<'a>(
+        &mut self,
+        log: &CommitLog<Arc<dyn Store>>,
+        survey: impl Fn() -> Result<Ground<'a>, RunError>,
+    ) -> Result<Settled, RunError> {
+        let leader = match &mut self.role {
+            Role::Leader(leader) => leader,
+            Role::Follower(follower) => return follower.settle(log, survey),
+        };
+        let mut ground = survey()?;
+        let head = log.head()?;
+        for since in ground.candidates() {
+            if !ground.reach(since)? {
+                continue;
+            }
+            let history = ground.history();
+            let copied = history.base_is_copied;
+            if leader.propose(&messages::Begin { head: head.clone(), since, copied })? {
+                let disk = ground.into_disk();
+                return Ok(Settled::On(Start { disk, history, partitions: None }));
+            }
+            tracing::warn!(epoch = %since, "not all processes can go on from there, trying before");
         }
+        let text = "the processes cannot begin with nothing; this is a bug".to_owned();
+        Err(RunError::Failed(text))
     }
 
     /// Ends before this process has begun to read.
@@ -77,43 +118,39 @@ impl Party {
         }
     }
 
-    /// Makes sure that all processes go on from the same commit and see the same partitions.
-    pub(crate) fn agree<S: Store>(
+    /// Makes sure that all processes see the same partitions. `theirs` are those of the leader.
+    pub(crate) fn agree(
         &self,
-        begin: Option<messages::Begin>,
-        log: &CommitLog<S>,
-        partitions: &[PartitionId],
+        theirs: Option<&[PartitionId]>,
+        ours: &[PartitionId],
     ) -> Result<(), RunError> {
-        match (&self.role, begin) {
-            (Role::Leader(leader), _) => leader.begin(log.head()?, partitions),
-            (Role::Follower(follower), Some(begin)) => {
-                follower.agree(&begin.partitions, partitions)?;
-            }
+        match (&self.role, theirs) {
+            (Role::Leader(leader), _) => leader.begin(ours),
+            (Role::Follower(follower), Some(theirs)) => follower.agree(theirs, ours)?,
             (Role::Follower(_), None) => {}
         }
         Ok(())
     }
 
-    /// Starts to listen to the other processes. Returns what the intake is ordered by, and what it
-    /// reports to.
+    /// Starts to listen to the other processes. Returns what the intake is ordered by and what it
+    /// reports to, and what the checkpoints go together with.
     pub(crate) fn start(
         &mut self,
-        extent: (Epoch, usize),
+        extent: &Extent,
         shared: &Arc<Shared>,
         staged: &Sender<Staged>,
-    ) -> Result<(Arc<Orders>, Box<dyn Fn(Report) + Send>), RunError> {
+    ) -> Result<(Arc<Orders>, Box<dyn Fn(Report) + Send>, Others), RunError> {
         let orders = Arc::new(Orders::default());
-        let report: Box<dyn Fn(Report) + Send> = match &mut self.role {
+        match &mut self.role {
             Role::Leader(leader) => {
-                let conductor = leader.start(extent, &orders, shared, staged)?;
-                Box::new(move |report| conductor.report(0, report))
+                let (conductor, others) = leader.start(extent, &orders, shared, staged)?;
+                Ok((orders, Box::new(move |report| conductor.report(0, report)), others))
             }
             Role::Follower(follower) => {
-                follower.start(&orders, shared)?;
-                Box::new(follower.reports())
+                let others = follower.start(&orders, shared)?;
+                Ok((orders, Box::new(follower.reports()), others))
             }
-        };
-        Ok((orders, report))
+        }
     }
 
     /// Returns the connections of the workers, once.

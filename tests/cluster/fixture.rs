@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use trueup_sinks::{DirectoryStore, Store};
+use trueup_ledger::Epoch;
+use trueup_sinks::{CommitLog, DirectoryStore, Store};
 use trueup_testing::process::Running;
 
 use crate::judge::{self, Look};
@@ -21,6 +22,15 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// After a loss every process has to end within five seconds; a busy machine gets some more.
 pub const ENDS_WITHIN: Duration = Duration::from_secs(8);
+
+/// What a run did that came to its end.
+pub struct Finished {
+    /// New records, and those that were read again.
+    pub read: u64,
+    pub again: u64,
+    /// What all processes said.
+    pub said: String,
+}
 
 pub struct Cluster {
     pub dir: TempDir,
@@ -61,7 +71,7 @@ impl Cluster {
         };
         let config = format!(
             "store = \"store\"\nworkers = 1\ncommit_interval = \"50ms\"\n\
-             commit_max_records = 150\n\n[cluster]\nid = \"{id}\"\nhosts = {:?}\n{limits}\n{more}\n\n\
+             commit_max_records = 150\n\n[state]\ncheckpoint_interval = \"10ms\"\n\n[cluster]\nid = \"{id}\"\nhosts = {:?}\n{limits}\n{more}\n\n\
              [[source]]\nname = \"input\"\ntype = \"local_log\"\npath = \"log\"\n",
             self.hosts
         );
@@ -96,11 +106,15 @@ impl Cluster {
     }
 
     /// Runs all processes until everything is committed.
-    pub fn finish(&self) {
+    pub fn finish(&self) -> Finished {
         let mut running = self.start_all(&["--until-caught-up", "--json"]);
-        for process in &mut running {
-            expect(process, 0, PATIENCE);
-        }
+        let said: Vec<_> = running.iter_mut().map(|process| expect(process, 0, PATIENCE)).collect();
+        let summary = running[0].stdout().unwrap();
+        // The file has the summaries of all runs.
+        let summaries = serde_json::Deserializer::from_str(&summary).into_iter();
+        let summary: serde_json::Value = summaries.last().unwrap().unwrap();
+        let read = |field: &str| summary[field]["read"].as_u64().unwrap();
+        Finished { read: read("counts"), again: read("replayed"), said: said.concat() }
     }
 
     pub fn commits(&self) -> usize {
@@ -113,6 +127,24 @@ impl Cluster {
             let said = || running.iter().map(|process| process.tail(20)).collect::<String>();
             assert!(Instant::now() < deadline, "{} of {wanted}\n{}", self.commits(), said());
             thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until everything that was appended is committed.
+    pub fn await_all(&self, running: &[Running]) {
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(self.store()).unwrap());
+        let log = CommitLog::open(store).unwrap();
+        let read = || {
+            let Some((head, _)) = log.head().unwrap() else { return 0 };
+            let commits = log.iter(Epoch(1), head).map(Result::unwrap);
+            let inputs = commits.flat_map(|commit| commit.inputs);
+            inputs.map(|input| input.counts.read).sum::<u64>()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while read() < self.appended as u64 {
+            let said = || running.iter().map(|process| process.tail(20)).collect::<String>();
+            assert!(Instant::now() < deadline, "{} of {}\n{}", read(), self.appended, said());
+            thread::sleep(Duration::from_millis(20));
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod fixture;
 mod loss;
+mod state;
 mod strangers;
 mod together;
 

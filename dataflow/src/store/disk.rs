@@ -16,7 +16,7 @@ use thiserror::Error;
 use trueup_ledger::Epoch;
 use trueup_ledger::codec::{CodecError, Reader, put_text, put_varint};
 
-use super::{KeyBytes, Space};
+use super::{KeyBytes, Shards, Space};
 
 /// The key of the mark: before those of every space.
 const MARK: [u8; 1] = [0];
@@ -29,7 +29,7 @@ const READY: &str = "ready";
 const DAMAGED: &str = "damaged";
 
 /// The version of keys and values. Another one is not read, but derived anew.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Values of at least this many bytes are kept out of the tree, so that merging it moves only keys:
 /// nearly all transactions are written once and never again.
@@ -44,6 +44,8 @@ pub struct Mark {
     pub commit_hash: String,
     /// What the meaning of events depends on, as the host writes it.
     pub configuration: String,
+    /// Whose state it is. What there may be of other shards is older, and counts for nothing.
+    pub shards: Shards,
 }
 
 /// What one checkpoint wrote.
@@ -280,12 +282,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Calls `each` with every key and value, in order, without the mark.
+    /// Calls `each` with every key and value of some shards, in order, without the mark.
     ///
     /// # Errors
     /// [`StateError`] where the disk cannot be read; what `each` returns.
     pub fn for_each<E: From<StateError>>(
         &self,
+        shards: Shards,
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         for pair in self.inner.iter(&self.disk.keyspace) {
@@ -294,7 +297,7 @@ impl Snapshot {
                 self.disk.note_damage(&error);
                 error
             })?;
-            if *key != MARK {
+            if shards.hold(&key) {
                 each(&key, &value)?;
             }
         }
@@ -332,6 +335,7 @@ fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {
     put_varint(out, u128::from(mark.epoch.0));
     put_text(out, &mark.commit_hash);
     put_text(out, &mark.configuration);
+    mark.shards.0.iter().for_each(|word| put_varint(out, u128::from(*word)));
 }
 
 fn decode_mark(bytes: &[u8]) -> Result<Option<Mark>, CodecError> {
@@ -341,5 +345,10 @@ fn decode_mark(bytes: &[u8]) -> Result<Option<Mark>, CodecError> {
     }
     let epoch = Epoch(reader.varint_u64()?);
     let commit_hash = reader.text()?.to_owned();
-    Ok(Some(Mark { epoch, commit_hash, configuration: reader.text()?.to_owned() }))
+    let configuration = reader.text()?.to_owned();
+    let mut shards = Shards([0; 4]);
+    for word in &mut shards.0 {
+        *word = reader.varint_u64()?;
+    }
+    Ok(Some(Mark { epoch, commit_hash, configuration, shards }))
 }

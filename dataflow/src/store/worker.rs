@@ -7,7 +7,7 @@ use trueup_ledger::Epoch;
 
 use super::disk::Disk;
 use super::kept::{Kept, SealedSpace, Sealing};
-use super::{Encode, KeyBytes, Space, StateKey, StateValue};
+use super::{Encode, KeyBytes, Space, StateKey, StateValue, worker_of};
 
 /// Which checkpoint is asked for, and which is on disk.
 #[derive(Debug, Default)]
@@ -53,15 +53,16 @@ impl WorkerState {
 
     /// Says whether this worker is the one to whom a shard belongs.
     pub(crate) fn owns(&self, shard: u8) -> bool {
-        usize::from(shard) % self.workers == self.worker
+        worker_of(shard, self.workers) == self.worker
     }
 
     /// Asks for a checkpoint at `epoch`, before this worker closes it. The one before must have
     /// been released by all workers.
     ///
     /// # Panics
-    /// Where the one before has not been released.
+    /// Where the one before has not been released, or there is no disk to take one.
     pub fn request_seal(&self, epoch: Epoch) {
+        assert!(self.disk.is_some(), "without a disk everything stays in memory");
         assert!(self.clock.seal_at.get() <= self.clock.released.get(), "one checkpoint at a time");
         self.clock.seal_at.set(epoch.0);
     }

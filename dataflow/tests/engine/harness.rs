@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use timely::dataflow::Stream;
 use trueup_dataflow::record::EventRecord;
-use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, StateError, WorkerState};
+use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError, WorkerState};
 use trueup_dataflow::transactions::{Changes, Stateful, Transactions};
 use trueup_dataflow::{Connection, Engine, EpochOutput, Host, Hosts, Links, Origin};
 use trueup_ledger::reference::Reference;
@@ -229,7 +229,12 @@ fn checkpoint(state: &WorkerState, epoch: Epoch, life: &Life, shared: &Shared) {
     if sealed.len() < life.workers {
         return;
     }
-    let mark = Mark { epoch, commit_hash: "hash".to_owned(), configuration: "test".to_owned() };
+    let mark = Mark {
+        epoch,
+        commit_hash: "hash".to_owned(),
+        configuration: "test".to_owned(),
+        shards: Shards::ALL,
+    };
     let disk = life.disk.as_ref().unwrap();
     disk.ingest::<StateError>(&mark, |write| SealedChanges::of(&sealed).for_each(write)).unwrap();
     sealed.clear();

@@ -5,17 +5,28 @@ use crate::memory::MemoryStore;
 
 type Pairs = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
+fn group(store: &MemoryStore, epoch: u64, pairs: &[(u8, Option<&str>)]) -> Vec<Part> {
+    let mut writer = CopyWriter::new(store, Epoch(epoch));
+    for (key, value) in pairs {
+        writer.push(&[*key], value.map(str::as_bytes)).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn written(store: &MemoryStore, epoch: u64, base: Option<u64>, groups: Vec<Vec<Part>>) -> Manifest {
+    let commit = (Epoch(epoch), format!("hash {epoch}"));
+    let manifest = Manifest::new(commit, "meaning".to_owned(), base.map(Epoch), groups);
+    manifest.write(store).unwrap();
+    manifest
+}
+
 fn copy(
     store: &MemoryStore,
     epoch: u64,
     base: Option<u64>,
     pairs: &[(u8, Option<&str>)],
 ) -> Manifest {
-    let mut writer = CopyWriter::new(store, Epoch(epoch));
-    for (key, value) in pairs {
-        writer.push(&[*key], value.map(str::as_bytes)).unwrap();
-    }
-    writer.finish(base.map(Epoch), format!("hash {epoch}"), "meaning".to_owned()).unwrap()
+    written(store, epoch, base, vec![group(store, epoch, pairs)])
 }
 
 fn read(store: &MemoryStore, manifest: &Manifest) -> Result<Pairs, SinkError> {
@@ -52,11 +63,28 @@ fn many_parts_keep_the_order() {
     for key in 0..80_u8 {
         writer.push(&[key], Some(&value)).unwrap();
     }
-    let manifest = writer.finish(None, "hash".to_owned(), "meaning".to_owned()).unwrap();
-    assert_eq!(manifest.parts.len(), 3);
+    let parts = writer.finish().unwrap();
+    assert_eq!(parts.len(), 3);
+    let manifest = written(&store, 1, None, vec![parts]);
     let keys: Vec<_> =
         read(&store, &manifest).unwrap().into_iter().map(|(key, _)| key[0]).collect();
     assert_eq!(keys, (0..80).collect::<Vec<u8>>());
+}
+
+#[test]
+fn what_several_processes_wrote_is_read_in_one_order() {
+    let store = MemoryStore::new();
+    let groups = vec![
+        group(&store, 1, &[(2, Some("two")), (3, None), (9, Some("nine"))]),
+        group(&store, 1, &[]),
+        group(&store, 1, &[(1, Some("one")), (4, Some("four"))]),
+    ];
+    let manifest = written(&store, 1, None, groups);
+    let pairs = read(&store, &manifest).unwrap();
+    let keys: Vec<_> = pairs.iter().map(|(key, _)| key[0]).collect();
+    assert_eq!(keys, [1, 2, 3, 4, 9]);
+    assert_eq!(pairs[2].1, None);
+    assert_eq!(pairs[4].1.as_deref(), Some(&b"nine"[..]));
 }
 
 #[test]
@@ -78,11 +106,11 @@ fn damage_is_told_and_never_read() {
     let store = MemoryStore::new();
     let first = copy(&store, 2, None, &[(1, Some("a"))]);
     let second = copy(&store, 5, Some(2), &[(2, Some("b"))]);
-    let mut bytes = store.get(&second.parts[0].path).unwrap();
+    let mut bytes = store.get(&second.groups[0][0].path).unwrap();
     bytes[9] ^= 1;
-    store.put(&second.parts[0].path, &bytes).unwrap();
+    store.put(&second.groups[0][0].path, &bytes).unwrap();
     assert!(matches!(read(&store, &second), Err(SinkError::Damaged { .. })));
-    store.delete(&first.parts[0].path).unwrap();
+    store.delete(&first.groups[0][0].path).unwrap();
     assert!(matches!(read(&store, &first), Err(SinkError::Damaged { .. })));
     for path in store.list("checkpoints/0").unwrap() {
         let mut bytes = store.get(&path).unwrap();
