@@ -71,7 +71,9 @@ impl Cluster {
         };
         let config = format!(
             "store = \"store\"\nworkers = 1\ncommit_interval = \"50ms\"\n\
-             commit_max_records = 150\n\n[state]\ncheckpoint_interval = \"10ms\"\n\n[cluster]\nid = \"{id}\"\nhosts = {:?}\n{limits}\n{more}\n\n\
+             commit_max_records = 150\n\n\
+             [state]\ncheckpoint_interval = \"10ms\"\n\n\
+             [cluster]\nid = \"{id}\"\nhosts = {:?}\n{limits}\n{more}\n\n\
              [[source]]\nname = \"input\"\ntype = \"local_log\"\npath = \"log\"\n",
             self.hosts
         );

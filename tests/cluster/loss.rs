@@ -71,6 +71,37 @@ fn a_process_that_is_stopped_but_alive_is_noticed() {
     }
 }
 
+/// Two clusters on one store, each on machines of its own. One is asleep while the other goes on.
+#[test]
+fn a_cluster_that_was_asleep_is_fenced() {
+    let mut cluster = Cluster::new(2, 2, 3_000, 27);
+    let other = Cluster::new(2, 2, 1, 27).hosts;
+    let config = std::fs::read_to_string(cluster.path("trueup.toml")).unwrap();
+    let elsewhere = config
+        .replace(&format!("{:?}", cluster.hosts), &format!("{other:?}"))
+        .replace("[state]", "[state]\ndirectory = \"elsewhere\"");
+    std::fs::write(cluster.path("other.toml"), elsewhere).unwrap();
+    cluster.append(500);
+    let mut asleep = cluster.start_all(&[]);
+    cluster.await_all(&asleep);
+    asleep.iter().for_each(|process| send(process, Signal::STOP));
+    cluster.append(1_000);
+    let more = ["--until-caught-up"];
+    let mut awake: Vec<_> =
+        (0..2).map(|process| cluster.start_with("other.toml", process, &more)).collect();
+    for process in &mut awake {
+        expect(process, 0, PATIENCE);
+    }
+    asleep.iter().for_each(|process| send(process, Signal::CONT));
+    for process in &mut asleep {
+        let said = expect(process, 3, PATIENCE);
+        assert!(said.contains("another trueup"), "{said}");
+    }
+    cluster.append(500);
+    cluster.finish();
+    cluster.judge();
+}
+
 #[test]
 fn what_ends_one_process_is_told_by_all() {
     let mut cluster = Cluster::new(3, 3, 1_000, 22);
