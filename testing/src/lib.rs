@@ -5,6 +5,8 @@
 //! - [`python`]: a Python interpreter with pinned packages, to read our files with other people's
 //!   code.
 //! - [`s3`]: a real S3 server, versitygw, on a directory and on loopback.
+//! - [`steps`]: the steps by which a program makes something durable, watched and disturbed, and the
+//!   power cut.
 //!
 //! Everything that must be downloaded is kept under [`target_dir`], is downloaded once, and is safe
 //! to ask for from several test binaries at the same time. What is missing on the machine is an
@@ -16,6 +18,7 @@ pub mod kafka;
 pub mod process;
 pub mod python;
 pub mod s3;
+pub mod steps;
 
 mod ports;
 mod prepared;

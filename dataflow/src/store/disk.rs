@@ -75,7 +75,7 @@ pub enum StateError {
         detail: String,
     },
     /// The disk does not do what it is asked: tell the operator.
-    #[error("{}: the state cannot be written", path.display())]
+    #[error("{}: the state cannot be written: {}", path.display(), advice(source.kind()))]
     Failed {
         /// The directory.
         path: PathBuf,
@@ -83,6 +83,17 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Returns what an operator can do about a kind of error.
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull => "the volume is full; free space on it and start again",
+        ErrorKind::QuotaExceeded => "the disk quota is used up; raise it or free space",
+        ErrorKind::PermissionDenied => "permission denied; give the user that runs trueup access",
+        ErrorKind::ReadOnlyFilesystem => "the volume is mounted read-only; mount it writable",
+        _ => "see the cause; start again once it is gone",
+    }
 }
 
 /// The state on disk. Clones are handles to the same.
