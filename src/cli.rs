@@ -124,6 +124,10 @@ pub struct TortureArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 2, 4],
           value_parser = workers)]
     pub workers: Vec<usize>,
+    /// The numbers of processes to draw from; of several one is killed, and the others must end
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 2],
+          value_parser = workers)]
+    pub processes: Vec<usize>,
     /// A log of your own instead; it is only read
     #[arg(long, value_name = "PATH")]
     pub input: Option<PathBuf>,

@@ -2,8 +2,8 @@
 //!
 //! - Only what a new start may cure is started anew: not a run that is done, nor one that found a
 //!   difference, cannot be configured so, or was fenced.
-//! - The first pause is a second; each is twice the one before, up to a minute. A run that was well
-//!   for five minutes has the first pause again.
+//! - The first pause is a second; each is twice the one before, up to a minute. A run that lasted
+//!   ten seconds has the first pause again: what kills it then comes from outside, or comes seldom.
 //! - SIGINT and SIGTERM are passed on. After one of them nothing is started any more.
 //! - Where this process itself is killed, the run stops (on Linux).
 
@@ -25,7 +25,7 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// After what time a run counts as one that works.
-const WELL: Duration = Duration::from_secs(300);
+const WELL: Duration = Duration::from_secs(10);
 
 /// How often signals and the run are looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -131,9 +131,9 @@ mod tests {
     fn pauses_grow_and_begin_anew_after_a_run_that_was_well() {
         let mut backoff = Backoff { next: PAUSE_MIN };
         let mut pause = |lasted| backoff.after(Duration::from_secs(lasted)).as_secs();
-        let pauses: Vec<_> = [1, 0, 299, 2, 0, 0, 0, 0].map(&mut pause).to_vec();
+        let pauses: Vec<_> = [1, 0, 9, 2, 0, 0, 0, 0].map(&mut pause).to_vec();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!([300, 0].map(pause), [1, 2]);
+        assert_eq!([10, 0].map(pause), [1, 2]);
     }
 
     #[test]

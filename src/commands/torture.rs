@@ -2,7 +2,7 @@
 //! books are those of the log.
 //!
 //! A log grows while runs over it are killed by -9 at moments left to chance, with other numbers of
-//! workers, lengths of epochs and intervals of checkpoints each time. Between them the state on disk is
+//! processes and workers, lengths of epochs and intervals of checkpoints each time. Between them the state on disk is
 //! now and then removed or damaged. In the end a run finishes the log, and three judges look at it:
 //! the counts of the commits against the records of the log, `trueup verify`, and the digest of
 //! a run that nobody disturbed. A seed repeats what was drawn, not the moments of the machine.
@@ -25,7 +25,7 @@ use super::{meter, store};
 use crate::cli::TortureArgs;
 use crate::exit;
 use crate::generate::{Workload, write_jsonl};
-use victim::{Death, Victim};
+use victim::{Death, Manner, Victim};
 
 /// The partitions of the log.
 const PARTITIONS: usize = 3;
@@ -52,7 +52,8 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
     let tally = torture.tally;
     output::line(&format!(
         "certificate of trueup {}, --seed {seed}\n  \
-         kills     {} by -9: {} while it committed, {} before its first commit\n  \
+         kills     {} by -9: {} while it committed, {} before its first commit; {} of them of one \
+         process of several\n  \
          damages   {} of the state on disk, {} of them ended the next run, which told so\n  \
          epochs    {}\n  \
          records   {} read: {} applied, {} duplicate, {} quarantined\n  \
@@ -63,6 +64,7 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
         grouped(args.kills),
         grouped(tally.while_committing),
         grouped(args.kills - tally.while_committing),
+        grouped(tally.of_several),
         grouped(tally.damages),
         grouped(tally.told),
         grouped(tally.epochs),
@@ -99,6 +101,8 @@ fn seed_of_the_clock() -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     while_committing: u64,
+    /// Kills of one process of several.
+    of_several: u64,
     damages: u64,
     /// Damages that ended a run with an error, as they should where they show only then.
     told: u64,
@@ -128,6 +132,7 @@ struct Torture {
     events: Events,
     draw: ChaCha8Rng,
     workers: Vec<usize>,
+    processes: Vec<usize>,
     tally: Tally,
     /// How many generated records the log has got.
     appended: u64,
@@ -155,6 +160,7 @@ impl Torture {
             events,
             draw: ChaCha8Rng::seed_from_u64(seed),
             workers: args.workers.clone(),
+            processes: args.processes.clone(),
             tally: Tally::default(),
             appended: 0,
         })
@@ -163,11 +169,12 @@ impl Torture {
     /// Appends some records, runs, kills, and perhaps damages what is left.
     fn round(&mut self) -> anyhow::Result<()> {
         self.grow(false)?;
-        let flags = self.flags();
+        let manner = self.manner();
+        let whom = self.draw.random_range(0..manner.processes);
         let patience = Duration::from_micros(self.draw.random_range(0..40_000));
         // A third dies at once, while it starts or reads again; the others after a commit.
         let commits = self.draw.random_range(0..3_u32) * self.draw.random_range(1..4_u32);
-        match self.victim.killed(&flags, commits, patience)? {
+        match self.victim.killed(manner, commits, patience, whom)? {
             Death::WhileCommitting => self.tally.while_committing += 1,
             Death::Before => {}
             Death::Told if self.tally.damages > self.tally.told => self.tally.told += 1,
@@ -185,19 +192,15 @@ impl Torture {
     }
 
     /// Draws how the next run is to work.
-    fn flags(&mut self) -> Vec<String> {
-        let workers = self.workers[self.draw.random_range(0..self.workers.len())];
-        let records = self.draw.random_range(10..300_u32);
-        let checkpoints = ["10ms", "50ms", "1s"][self.draw.random_range(0..3_usize)];
-        let pair = |flag: &str, value: String| [flag.to_owned(), value];
-        [
-            pair("--workers", workers.to_string()),
-            pair("--commit-max-records", records.to_string()),
-            pair("--commit-interval", "50ms".to_owned()),
-            pair("--checkpoint-interval", checkpoints.to_owned()),
-            pair("--memory-limit", "64MiB".to_owned()),
-        ]
-        .concat()
+    fn manner(&mut self) -> Manner {
+        let manner = Manner {
+            processes: self.processes[self.draw.random_range(0..self.processes.len())],
+            workers: self.workers[self.draw.random_range(0..self.workers.len())],
+            commit_max_records: self.draw.random_range(10..300_u32),
+            checkpoint_interval: ["10ms", "50ms", "1s"][self.draw.random_range(0..3_usize)],
+        };
+        self.tally.of_several += u64::from(manner.processes > 1);
+        manner
     }
 
     fn grow(&mut self, all: bool) -> anyhow::Result<()> {
@@ -217,10 +220,9 @@ impl Torture {
     /// Lets a run finish the log. One that meets damage may end first, and say so, once.
     fn finish(&mut self) -> anyhow::Result<()> {
         self.grow(true)?;
-        let finish = ["--until-caught-up".to_owned()];
-        if self.victim.ended(&finish)? != 0 {
+        if self.victim.ended()? != 0 {
             self.tally.told += 1;
-            if self.tally.told > self.tally.damages || self.victim.ended(&finish)? != 0 {
+            if self.tally.told > self.tally.damages || self.victim.ended()? != 0 {
                 let words = self.victim.last_words();
                 return Err(exit::difference(format!("the last run did not end well: {words}")));
             }
@@ -234,7 +236,7 @@ impl Torture {
         let (epochs, counts) = committed(&self.victim)?;
         self.tally.epochs = epochs;
         let undisturbed = Victim::new(&self.folder.join("undisturbed"), &self.log, &self.folder)?;
-        if undisturbed.ended(&["--until-caught-up".to_owned()])? != 0 {
+        if undisturbed.ended()? != 0 {
             let words = undisturbed.last_words();
             return Err(exit::difference(format!("an undisturbed run did not end well: {words}")));
         }

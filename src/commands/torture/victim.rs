@@ -1,6 +1,7 @@
-//! A run of this program in a process of its own, to be killed.
+//! Runs of this program in processes of their own, to be killed.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -10,8 +11,15 @@ use anyhow::Context;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::exit;
+
 /// How long a run may go without what is expected of it.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the processes that are left may take to end, and how long they are given where they may
+/// not have met.
+const LEFT_MAX: Duration = Duration::from_secs(20);
+const UNMET_MAX: Duration = Duration::from_millis(500);
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +32,63 @@ pub(super) enum Death {
     Told,
 }
 
+/// How a run works that is to be killed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Of several processes one is killed.
+    pub(super) processes: usize,
+    /// In each process.
+    pub(super) workers: usize,
+    pub(super) commit_max_records: u32,
+    pub(super) checkpoint_interval: &'static str,
+}
+
 /// A store that is made from a log by runs that end badly.
 pub(super) struct Victim {
     program: PathBuf,
     store: PathBuf,
     log: PathBuf,
-    /// What the last run wrote on standard error.
-    words: PathBuf,
+    folder: PathBuf,
+}
+
+/// The processes of one run; whatever is left of them is killed at the end.
+struct Running(Vec<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // An error here says that it is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Running {
+    /// Says whether a process has ended.
+    fn has_lost_one(&mut self) -> anyhow::Result<bool> {
+        for child in &mut self.0 {
+            if child.try_wait().context("looking at the run")?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until all have ended; returns how many have not within the time.
+    fn left_after(&mut self, patience: Duration) -> anyhow::Result<usize> {
+        let begun = Instant::now();
+        loop {
+            let mut left = 0;
+            for child in &mut self.0 {
+                left += usize::from(child.try_wait().context("looking at the run")?.is_none());
+            }
+            if left == 0 || begun.elapsed() > patience {
+                return Ok(left);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Victim {
@@ -39,7 +97,7 @@ impl Victim {
             program: std::env::current_exe().context("finding this program")?,
             store: store.to_owned(),
             log: log.to_owned(),
-            words: folder.join("last-run.log"),
+            folder: folder.to_owned(),
         })
     }
 
@@ -47,61 +105,104 @@ impl Victim {
         &self.store
     }
 
-    fn start(&self, flags: &[String]) -> anyhow::Result<Child> {
-        let words = File::create(&self.words).context("making a file")?;
-        Command::new(&self.program)
-            .arg("run")
-            .arg("--store")
-            .arg(&self.store)
-            .arg("--input")
-            .arg(&self.log)
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(words)
-            .spawn()
-            .with_context(|| format!("starting {}", self.program.display()))
+    /// What a process of the last run wrote on standard error.
+    fn words(&self, process: usize) -> PathBuf {
+        self.folder.join(format!("last-run-{process}.log"))
+    }
+
+    fn start(&self, manner: Manner) -> anyhow::Result<Running> {
+        let config = self.folder.join("trueup.toml");
+        fs::write(&config, self.config(manner)?).context("writing a configuration")?;
+        let mut running = Running(Vec::new());
+        for process in 0..manner.processes {
+            let mut command = Command::new(&self.program);
+            command.arg("run").arg("-c").arg(&config);
+            if manner.processes > 1 {
+                command.arg("--process").arg(process.to_string());
+            }
+            running.0.push(self.spawned(&mut command, process)?);
+        }
+        Ok(running)
+    }
+
+    fn spawned(&self, command: &mut Command, process: usize) -> anyhow::Result<Child> {
+        let words = File::create(self.words(process)).context("making a file")?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
+        command.spawn().with_context(|| format!("starting {}", self.program.display()))
+    }
+
+    fn config(&self, manner: Manner) -> anyhow::Result<String> {
+        // What JSON quotes, TOML reads.
+        let quoted = |path: &Path| serde_json::to_string(path).context("a path that is no text");
+        let mut config = format!(
+            "store = {}\nworkers = {}\ncommit_interval = \"50ms\"\ncommit_max_records = {}\n\n\
+             [state]\nmemory_limit = \"64MiB\"\ncheckpoint_interval = \"{}\"\n\n\
+             [[source]]\nname = \"input\"\ntype = \"local_log\"\npath = {}\n",
+            quoted(&self.store)?,
+            manner.workers,
+            manner.commit_max_records,
+            manner.checkpoint_interval,
+            quoted(&self.log)?,
+        );
+        if manner.processes > 1 {
+            let hosts = free_addresses(manner.processes);
+            config += &format!("\n[cluster]\nid = \"torture\"\nhosts = {hosts:?}\n");
+        }
+        Ok(config)
     }
 
     fn commits(&self) -> usize {
         fs::read_dir(self.store.join("commits")).map_or(0, Iterator::count)
     }
 
-    /// Starts a run, waits for some commits of it, then `moment`, and kills it.
+    /// Starts a run, waits for some commits of it, then `moment`, and kills process number `whom`.
+    /// Those that are left have to end by themselves.
     pub(super) fn killed(
         &self,
-        flags: &[String],
+        manner: Manner,
         commits: u32,
         moment: Duration,
+        whom: usize,
     ) -> anyhow::Result<Death> {
         let before = self.commits();
         let wanted = before + commits as usize;
-        let mut child = self.start(flags)?;
+        let mut running = self.start(manner)?;
         let started = Instant::now();
         // Where all is read there is nothing to commit: it is killed while it waits.
-        let enough = || self.commits() >= wanted || started.elapsed() > Duration::from_millis(500);
-        while !enough() {
+        let idle = Duration::from_millis(500) * u32::try_from(manner.processes).unwrap_or(1);
+        while self.commits() < wanted && started.elapsed() < idle && !running.has_lost_one()? {
             thread::sleep(Duration::from_millis(1));
         }
         thread::sleep(moment);
-        let by_itself = child.try_wait().context("looking at the run")?.is_some();
-        // An error here says that it is gone already.
-        let _ = child.kill();
-        child.wait().context("waiting for the run")?;
-        Ok(match () {
-            () if by_itself => Death::Told,
-            () if self.commits() > before => Death::WhileCommitting,
-            () => Death::Before,
-        })
+        if running.has_lost_one()? {
+            // What was drawn to be killed may be what has ended; the others follow it.
+            running.left_after(LEFT_MAX)?;
+            return Ok(Death::Told);
+        }
+        running.0[whom].kill().context("killing the run")?;
+        let committed = self.commits() > before;
+        // Before that they may not have met, and those that are left wait for who was killed.
+        let left = running.left_after(if committed { LEFT_MAX } else { UNMET_MAX })?;
+        if left > 0 && committed {
+            let text = format!(
+                "{left} of {} processes went on for {LEFT_MAX:?} after one was killed",
+                manner.processes
+            );
+            return Err(exit::difference(text));
+        }
+        Ok(if committed { Death::WhileCommitting } else { Death::Before })
     }
 
-    /// Runs to the end; returns the exit code.
-    pub(super) fn ended(&self, flags: &[String]) -> anyhow::Result<i32> {
-        let mut child = self.start(flags)?;
+    /// Runs one process to the end; returns the exit code.
+    pub(super) fn ended(&self) -> anyhow::Result<i32> {
+        let mut command = Command::new(&self.program);
+        command.arg("run").arg("--store").arg(&self.store).arg("--input").arg(&self.log);
+        let child = self.spawned(command.arg("--until-caught-up"), 0)?;
+        let mut running = Running(vec![child]);
         let mut commits = self.commits();
         let mut progress = Instant::now();
         loop {
-            if let Some(status) = child.try_wait().context("looking at the run")? {
+            if let Some(status) = running.0[0].try_wait().context("looking at the run")? {
                 return Ok(status.code().unwrap_or(-1));
             }
             let now = self.commits();
@@ -109,20 +210,22 @@ impl Victim {
                 (commits, progress) = (now, Instant::now());
             }
             if progress.elapsed() > PATIENCE {
-                let _ = child.kill();
-                child.wait().context("waiting for the run")?;
                 anyhow::bail!("a run made no progress for {PATIENCE:?}: {}", self.last_words());
             }
             thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Returns the end of what the last run said.
+    /// Returns the end of what the processes of the last run said.
     pub(super) fn last_words(&self) -> String {
-        let words = fs::read(&self.words).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words);
-        let lines: Vec<_> = words.lines().rev().take(3).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("; ")
+        let mut last = Vec::new();
+        for process in 0.. {
+            let Ok(words) = fs::read(self.words(process)) else { break };
+            let words = String::from_utf8_lossy(&words).into_owned();
+            let lines: Vec<_> = words.lines().rev().take(3).map(str::to_owned).collect();
+            last.extend(lines.into_iter().rev());
+        }
+        last.join("; ")
     }
 
     /// Removes the state on disk, or damages a file of it; says whether there was anything.
@@ -179,6 +282,18 @@ impl Victim {
             Err(error) => Err(format!("trueup verify cannot be started: {error}")),
         }
     }
+}
+
+/// Finds addresses of this machine on which nothing listens.
+fn free_addresses(count: usize) -> Vec<String> {
+    let mut held = Vec::new();
+    // All are held until all are found, so that they differ.
+    while held.len() < count {
+        // Linux gives higher ports to outgoing connections, at any time.
+        let address = format!("127.0.0.1:{}", rand::rng().random_range(15_000..32_000_u16));
+        held.extend(TcpListener::bind(&address).map(|listener| (listener, address)));
+    }
+    held.into_iter().map(|(_, address)| address).collect()
 }
 
 fn files_of(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
