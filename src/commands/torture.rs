@@ -2,11 +2,13 @@
 //! books are those of the log.
 //!
 //! A log grows while runs over it are killed by -9 at moments left to chance, with other numbers of
-//! processes and workers, lengths of epochs and intervals of checkpoints each time. Between them the state on disk is
-//! now and then removed or damaged. In the end a run finishes the log, and three judges look at it:
-//! the counts of the commits against the records of the log, `trueup verify`, and the digest of
-//! a run that nobody disturbed. A seed repeats what was drawn, not the moments of the machine.
+//! processes and workers, lengths of epochs and intervals of checkpoints each time. Between them the
+//! state on disk is now and then removed or damaged. In the end a run finishes the log, and three
+//! judges look at it: the ranges and counts of the commits against each record of the log, `trueup
+//! verify`, and the digest of a run that nobody disturbed. A seed repeats what was drawn, not the
+//! moments of the machine.
 
+mod account;
 mod victim;
 
 use std::fs::File;
@@ -17,14 +19,14 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use trueup_ledger::{Counts, Epoch};
 use trueup_sources::local_log::append::{append, by_target_transaction};
 
+use super::meter;
 use super::output::{self, grouped};
-use super::{meter, store};
 use crate::cli::TortureArgs;
 use crate::exit;
 use crate::generate::{Workload, write_jsonl};
+use account::{Account, account};
 use victim::{Death, Manner, Victim};
 
 /// The partitions of the log.
@@ -67,7 +69,7 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
         grouped(tally.of_several),
         grouped(tally.damages),
         grouped(tally.told),
-        grouped(tally.epochs),
+        grouped(proof.epochs),
         grouped(proof.counts.read),
         grouped(proof.counts.applied),
         grouped(proof.counts.duplicate),
@@ -106,15 +108,6 @@ struct Tally {
     damages: u64,
     /// Damages that ended a run with an error, as they should where they show only then.
     told: u64,
-    epochs: u64,
-}
-
-/// What the judges found.
-struct Proof {
-    counts: Counts,
-    /// How many records fewer, and more, the commits have read than the log has.
-    lost: u64,
-    doubled: u64,
 }
 
 /// Where the events come from.
@@ -231,41 +224,30 @@ impl Torture {
     }
 
     /// Asks all judges; returns what became of the records.
-    fn proven(&mut self) -> anyhow::Result<Proof> {
+    fn proven(&self) -> anyhow::Result<Account> {
         let kept = format!("; see {}", self.folder.display());
-        let (epochs, counts) = committed(&self.victim)?;
-        self.tally.epochs = epochs;
+        let account = account(self.victim.store(), &self.log)?;
+        if (account.lost, account.doubled) != (0, 0) {
+            return Err(exit::difference(format!(
+                "of {} records of the log the commits have lost {} and doubled {}{kept}",
+                account.records, account.lost, account.doubled
+            )));
+        }
+        if matches!(self.events, Events::Growing { .. }) && account.records != self.appended {
+            return Err(exit::difference(format!(
+                "{} records were appended to the log, which has {}{kept}",
+                self.appended, account.records
+            )));
+        }
         let undisturbed = Victim::new(&self.folder.join("undisturbed"), &self.log, &self.folder)?;
         if undisturbed.ended()? != 0 {
             let words = undisturbed.last_words();
             return Err(exit::difference(format!("an undisturbed run did not end well: {words}")));
         }
-        let expected = match self.events {
-            Events::Growing { .. } => self.appended,
-            Events::Given => committed(&undisturbed)?.1.read,
-        };
-        if counts.read != expected {
-            return Err(exit::difference(format!(
-                "the log has {expected} records, the commits have read {}{kept}",
-                counts.read
-            )));
-        }
         if self.victim.digest()? != undisturbed.digest()? {
             return Err(exit::difference(format!("an undisturbed run has other digests{kept}")));
         }
         self.victim.verify().map_err(|words| exit::difference(format!("{words}{kept}")))?;
-        let lost = expected.saturating_sub(counts.read);
-        let doubled = counts.read.saturating_sub(expected);
-        Ok(Proof { counts, lost, doubled })
+        Ok(account)
     }
-}
-
-/// Returns how many epochs are committed, and what became of their records.
-fn committed(victim: &Victim) -> anyhow::Result<(u64, Counts)> {
-    let opened = store::open(&store::location(&victim.store().display().to_string())?)?;
-    let mut counts = Counts::default();
-    for record in opened.log.iter(Epoch(1), opened.head) {
-        counts.add(record.context("reading the commits")?.counts());
-    }
-    Ok((opened.head.0, counts))
 }
