@@ -43,26 +43,31 @@ mod shared;
 mod stager;
 mod worker;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use serde::{Deserialize, Serialize};
-use trueup_dataflow::store::Shards;
-use trueup_ledger::{Counts, Epoch, Scale};
+use trueup_dataflow::store::{Disk, Shards};
+use trueup_ledger::{Counts, Epoch, PartitionId, Scale};
 use trueup_sinks::{CommitLog, Store};
 use trueup_sources::{Format, Transport};
 
 use crate::cluster::Joined;
-use checkpointer::Checkpointer;
+use checkpointer::{Checkpointer, History};
 use checkpoints::Checkpoints;
+use committer::Committer;
 pub use error::RunError;
-use party::{Extent, Party, Settled};
+use party::{Extent, Party, Settled, Start};
+use readers::{Portion, Readers};
+use replay::Past;
 use restore::Ground;
 use shared::Shared;
+use stager::Staged;
 
 /// How long a parked thread sleeps at most before it looks around, though nothing woke it.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -184,61 +189,139 @@ pub fn run(mut options: Options, observe: impl FnMut(&Progress)) -> Result<Summa
 
 fn run_as(
     party: &mut Party,
-    options: Options,
+    mut options: Options,
     observe: impl FnMut(&Progress),
 ) -> Result<Summary, RunError> {
+    let ready = match get_ready(party, &mut options)? {
+        ControlFlow::Continue(ready) => ready,
+        ControlFlow::Break(summary) => return Ok(summary),
+    };
+    let extent = (ready.since(), ready.past.head());
+    let shared = Arc::new(Shared::new(ready.since()));
+    let _guard = shared.guard("the committer");
+    let (committer, staged, threads) = start(party, ready, options, &shared)?;
+    let outcome = party.publish(&committer, &staged, extent, observe);
+    if let Err(error) = outcome.as_ref() {
+        // The threads see the failure, drop their ends of the queues, and stop.
+        shared.fail(RunError::Failed(error.to_string()));
+    }
+    drop(staged);
+    threads.end(&shared, party.processes() > 1);
+    let summary = outcome?;
+    shared.take_failure().map_or(Ok(summary), Err)
+}
+
+/// What a run goes on from, once all processes agree on it.
+struct Ready {
+    log: Arc<CommitLog<Arc<dyn Store>>>,
+    /// Those whose state this process keeps.
+    shards: Shards,
+    disk: Option<Disk>,
+    history: History,
+    checkpoints: Arc<Checkpoints>,
+    past: Past,
+    readers: Readers,
+    /// All partitions, and the format of each.
+    partitions: Arc<[PartitionId]>,
+    formats: Arc<[Arc<dyn Format>]>,
+    /// How many of the partitions this process reads.
+    share: Portion,
+}
+
+impl Ready {
+    /// Returns the epoch that the state is of.
+    fn since(&self) -> Epoch {
+        self.history.base
+    }
+}
+
+/// Brings the state to where all processes go on from, and opens the sources. There is nothing to
+/// run where it is stopped before.
+fn get_ready(
+    party: &mut Party,
+    options: &mut Options,
+) -> Result<ControlFlow<Summary, Ready>, RunError> {
     let log = Arc::new(CommitLog::open(Arc::clone(&options.store))?);
-    let state = options.state.map(|state| state.of_process(party.process()));
+    let state = options.state.take().map(|state| state.of_process(party.process()));
     let shards = Shards::of_process(party.process(), party.processes(), options.workers);
     let survey = || {
         log.check_compatible(options.scale, &options.configuration_hash)?;
         Ground::survey(state.as_ref(), shards, &log, &options.configuration_hash)
     };
-    let start = match party.settle(&log, survey)? {
+    let Start { disk, history, partitions: theirs } = match party.settle(&log, survey)? {
         Settled::On(start) => start,
-        Settled::Over(summary) => return Ok(summary),
+        Settled::Over(summary) => return Ok(ControlFlow::Break(summary)),
     };
-    let since = start.history.base;
-    let past = replay::past(&log, since)?;
-    let checkpoints = Arc::new(Checkpoints::new(state.as_ref(), options.workers, since));
-    let (head, generation) = (past.head(), past.generation() + 1);
-    let Some(mut readers) = readers::open(options.sources, &past, &options.stop)? else {
-        return party.stop(head);
+    let past = replay::past(&log, history.base)?;
+    let checkpoints = Checkpoints::new(state.as_ref(), options.workers, history.base);
+    let sources = std::mem::take(&mut options.sources);
+    let Some(mut readers) = readers::open(sources, &past, &options.stop)? else {
+        return party.stop(past.head()).map(ControlFlow::Break);
     };
     let (partitions, formats) = (readers.partitions(), readers.formats());
-    party.agree(start.partitions.as_deref(), &partitions)?;
+    party.agree(theirs.as_deref(), &partitions)?;
     let share = readers.keep_share_of(party.process(), party.processes());
-    let shared = Arc::new(Shared::new(since));
+    let checkpoints = Arc::new(checkpoints);
+    Ok(ControlFlow::Continue(Ready {
+        log,
+        shards,
+        disk,
+        history,
+        checkpoints,
+        past,
+        readers,
+        partitions,
+        formats,
+        share,
+    }))
+}
+
+/// Starts all threads but this one, which is to do the committer's work with what they stage.
+fn start(
+    party: &mut Party,
+    ready: Ready,
+    options: Options,
+    shared: &Arc<Shared>,
+) -> Result<(Committer, Receiver<Staged>, Threads), RunError> {
+    let (since, head) = (ready.since(), ready.past.head());
+    let Ready { log, shards, disk, history, checkpoints, past, readers, share, .. } = ready;
+    let partitions = ready.partitions;
     let (work, work_received): (Vec<_>, Vec<_>) =
         (0..options.workers).map(|_| bounded(worker::QUEUE)).unzip();
     let (staged, staged_received) = bounded(options.workers * 4);
+    let (sealed, sealed_received) = bounded(options.workers);
     let setup = worker::Setup {
         scale: options.scale,
-        partitions: partitions.clone(),
-        formats,
-        shared: Arc::clone(&shared),
-        disk: start.disk.clone(),
+        formats: ready.formats,
+        partitions: Arc::clone(&partitions),
+        shared: Arc::clone(shared),
+        disk: disk.clone(),
         since,
         checkpoints: Arc::clone(&checkpoints),
     };
     let stagers = stager::Setup {
-        store: Arc::clone(&options.store),
+        store: options.store,
         scale: options.scale,
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
         staged: staged.clone(),
     };
-    let (sealed, sealed_received) = bounded(options.workers);
-    let _guard = shared.guard("the committer");
     let extent =
         Extent { since, head, partitions: partitions.len(), checkpoints: Arc::clone(&checkpoints) };
-    let (orders, report, others) = party.start(&extent, &shared, &staged)?;
-    let links = party.links(&shared);
-    let workers = worker::start(work_received, links, &setup, &stagers, &sealed)?;
-    // The workers' own senders say when they have ended.
-    drop(sealed);
+    let (orders, report, others) = party.start(&extent, shared, &staged)?;
+    let workers = worker::start(work_received, party.links(shared), &setup, &stagers, &sealed)?;
+    let committer = Committer {
+        log: Arc::clone(&log),
+        scale: options.scale,
+        generation: past.generation() + 1,
+        configuration_hash: options.configuration_hash.clone(),
+        partitions,
+        processes: party.processes(),
+        workers: party.processes() * options.workers,
+        shared: Arc::clone(shared),
+    };
     let intake = intake::Intake {
         workers: worker::Dispatch::new(work, workers.threads()),
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
         closed: staged,
         stop: options.stop,
         commit_interval: options.commit_interval,
@@ -252,44 +335,23 @@ fn run_as(
         last_checkpoint: since,
         turn: 0,
     };
-    let intake = thread("intake", &shared, move || intake.run(readers, past))?;
-    drop(stagers);
-    let checkpointer = start.disk.map(|disk| Checkpointer {
+    let intake = thread("intake", shared, move || intake.run(readers, past))?;
+    let checkpointer = disk.map(|disk| Checkpointer {
         disk,
         shards,
-        log: Arc::clone(&log),
-        configuration_hash: options.configuration_hash.clone(),
+        log,
+        configuration_hash: options.configuration_hash,
         workers: options.workers,
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
         checkpoints,
-        history: start.history,
+        history,
         others,
     });
-    let checkpointer = checkpointer
-        .map(|checkpointer| {
-            thread("checkpoints", &shared, move || checkpointer.run(&sealed_received))
-        })
-        .transpose()?;
-    let committer = committer::Committer {
-        log,
-        scale: options.scale,
-        generation,
-        configuration_hash: options.configuration_hash,
-        partitions,
-        processes: party.processes(),
-        workers: party.processes() * options.workers,
-        shared: Arc::clone(&shared),
-    };
-    let outcome = party.publish(&committer, &staged_received, (since, head), observe);
-    if let Err(error) = outcome.as_ref() {
-        // The threads see the failure, drop their ends of the queues, and stop.
-        shared.fail(RunError::Failed(error.to_string()));
-    }
-    drop(staged_received);
-    let threads = Threads { workers, intake, checkpointer };
-    threads.end(&shared, party.processes() > 1);
-    let summary = outcome?;
-    shared.take_failure().map_or(Ok(summary), Err)
+    let write =
+        |one: Checkpointer| thread("checkpoints", shared, move || one.run(&sealed_received));
+    let checkpointer = checkpointer.map(write).transpose()?;
+    // The senders of `sealed` that are left are the workers', and say when they have ended.
+    Ok((committer, staged_received, Threads { workers, intake, checkpointer }))
 }
 
 /// The threads of a run that are to be ended.

@@ -15,7 +15,8 @@
  *   STEPS_AT       the number of the matching step at which it acts, from 1. `full`, `fail` and `lie`
  *                  act on all that follow, too
  *   STEPS_CALL, STEPS_KIND  which steps match: a name of a call or `*`; a pattern of fnmatch(3) for
- *                  the path, whose words with digits, and what follows `tmp`, are `#`
+ *                  the path, whose words with digits, and what follows `tmp`, are `#`; `*` in it
+ *                  stands for a part of a name, and alone for every path
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -181,7 +182,7 @@ static int matches(const struct step *step) {
     const char *path = step->second.below != NULL ? step->second.below : step->place.below;
     kind_of(path, kind);
     return (wanted_call[0] == '*' || strcmp(wanted_call, step->call) == 0) &&
-           fnmatch(wanted_kind, kind, 0) == 0;
+           (strcmp(wanted_kind, "*") == 0 || fnmatch(wanted_kind, kind, FNM_PATHNAME) == 0);
 }
 
 static char *put(char *to, const char *text) {
