@@ -101,6 +101,7 @@ EXAMPLE
 EXAMPLE
   trueup torture
   trueup torture --kills 500 --events 500000 --seed 42
+  trueup torture --processes 2
   trueup torture --input log
 
 Prints a certificate, or ends with 1 and leaves the directory that shows what is wrong.")]
@@ -124,6 +125,9 @@ pub struct TortureArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 2, 4],
           value_parser = workers)]
     pub workers: Vec<usize>,
+    /// How many processes of one cluster each run has, of which one is killed
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = processes)]
+    pub processes: usize,
     /// A log of your own instead; it is only read
     #[arg(long, value_name = "PATH")]
     pub input: Option<PathBuf>,
@@ -395,6 +399,10 @@ fn workers(text: &str) -> Result<usize, String> {
 fn process(text: &str) -> Result<usize, String> {
     let number = text.rsplit('-').next().unwrap_or_default();
     number.parse().map_err(|_| "write a number, 0, 1, 2…, or a name that ends with -0, -1…".into())
+}
+
+fn processes(text: &str) -> Result<usize, String> {
+    bounded(text, 16)
 }
 
 fn partitions(text: &str) -> Result<usize, String> {

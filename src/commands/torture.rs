@@ -3,18 +3,20 @@
 //!
 //! A log grows while runs over it are killed by -9 at moments left to chance, with other numbers of
 //! workers, lengths of epochs and intervals of checkpoints each time. Between them the state on disk is
-//! now and then removed or damaged. In the end a run finishes the log, and three judges look at it:
+//! now and then removed or damaged. A run may have several processes, of which one is killed; the others
+//! must then end by themselves, and all are started again. In the end a run finishes the log, and three judges look at it:
 //! the ranges and counts of the commits against each record of the log, `trueup verify`, and the
 //! digest of a run that nobody disturbed. A seed repeats what was drawn, not the moments of the
 //! machine.
 
 mod account;
+mod manner;
 mod victim;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 use rand::{RngExt, SeedableRng};
@@ -27,6 +29,7 @@ use crate::cli::TortureArgs;
 use crate::exit;
 use crate::generate::{Workload, write_jsonl};
 use account::{Account, account};
+use manner::Manner;
 use victim::{Death, Victim};
 
 /// The partitions of the log.
@@ -54,7 +57,7 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
     let tally = torture.tally;
     output::line(&format!(
         "certificate of trueup {}, --seed {seed}\n  \
-         kills     {} by -9: {} while it committed, {} before its first commit\n  \
+         kills     {} by -9{}: {} while it committed, {} before its first commit\n  \
          damages   {} of the state on disk, {} of them ended the next run, which told so\n  \
          epochs    {}\n  \
          records   {} read: {} applied, {} duplicate, {} quarantined\n  \
@@ -63,6 +66,7 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
          proven by verify, and by the digest of an undisturbed run, in {}",
         env!("CARGO_PKG_VERSION"),
         grouped(args.kills),
+        of_a_cluster(args.processes),
         grouped(tally.while_committing),
         grouped(args.kills - tally.while_committing),
         grouped(tally.damages),
@@ -90,6 +94,10 @@ fn folder(wanted: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
     let temporary = tempfile::Builder::new().prefix("trueup-torture-").tempdir();
     Ok(temporary.context("making a temporary directory")?.keep())
+}
+
+fn of_a_cluster(processes: usize) -> String {
+    if processes > 1 { format!(" of one of {processes} processes") } else { String::new() }
 }
 
 fn seed_of_the_clock() -> u64 {
@@ -142,7 +150,7 @@ impl Torture {
             }
         };
         Ok(Torture {
-            victim: Victim::new(&folder.join("store"), &log, folder)?,
+            victim: Victim::new(&folder.join("store"), &log, folder, args.processes)?,
             folder: folder.to_owned(),
             log,
             events,
@@ -156,11 +164,10 @@ impl Torture {
     /// Appends some records, runs, kills, and perhaps damages what is left.
     fn round(&mut self) -> anyhow::Result<()> {
         self.grow(false)?;
-        let flags = self.flags();
-        let patience = Duration::from_micros(self.draw.random_range(0..40_000));
+        let manner = Manner::drawn(&self.workers, &mut self.draw);
         // A third dies at once, while it starts or reads again; the others after a commit.
         let commits = self.draw.random_range(0..3_u32) * self.draw.random_range(1..4_u32);
-        match self.victim.killed(&flags, commits, patience)? {
+        match self.victim.killed(&manner, commits, &mut self.draw)? {
             Death::WhileCommitting => self.tally.while_committing += 1,
             Death::Before => {}
             Death::Told if self.tally.damages > self.tally.told => self.tally.told += 1,
@@ -175,22 +182,6 @@ impl Torture {
             self.tally.damages += 1;
         }
         Ok(())
-    }
-
-    /// Draws how the next run is to work.
-    fn flags(&mut self) -> Vec<String> {
-        let workers = self.workers[self.draw.random_range(0..self.workers.len())];
-        let records = self.draw.random_range(10..300_u32);
-        let checkpoints = ["10ms", "50ms", "1s"][self.draw.random_range(0..3_usize)];
-        let pair = |flag: &str, value: String| [flag.to_owned(), value];
-        [
-            pair("--workers", workers.to_string()),
-            pair("--commit-max-records", records.to_string()),
-            pair("--commit-interval", "50ms".to_owned()),
-            pair("--checkpoint-interval", checkpoints.to_owned()),
-            pair("--memory-limit", "64MiB".to_owned()),
-        ]
-        .concat()
     }
 
     fn grow(&mut self, all: bool) -> anyhow::Result<()> {
@@ -210,7 +201,7 @@ impl Torture {
     /// Lets a run finish the log. One that meets damage may end first, and say so, once.
     fn finish(&mut self) -> anyhow::Result<()> {
         self.grow(true)?;
-        let finish = ["--until-caught-up".to_owned()];
+        let finish = Manner::to_the_end();
         if self.victim.ended(&finish)? != 0 {
             self.tally.told += 1;
             if self.tally.told > self.tally.damages || self.victim.ended(&finish)? != 0 {
@@ -237,8 +228,9 @@ impl Torture {
                 self.appended, account.records
             )));
         }
-        let undisturbed = Victim::new(&self.folder.join("undisturbed"), &self.log, &self.folder)?;
-        if undisturbed.ended(&["--until-caught-up".to_owned()])? != 0 {
+        let store = self.folder.join("undisturbed");
+        let undisturbed = Victim::new(&store, &self.log, &self.folder, 1)?;
+        if undisturbed.ended(&Manner::to_the_end())? != 0 {
             let words = undisturbed.last_words();
             return Err(exit::difference(format!("an undisturbed run did not end well: {words}")));
         }
