@@ -106,6 +106,18 @@ fn torture_ends_with_a_certificate() {
     assert!(again.err.contains("must not exist yet"), "{}", again.err);
 }
 
+#[test]
+fn torture_of_a_cluster_ends_with_a_certificate() {
+    let dir = trueup_testing::temp_dir("torture").unwrap();
+    let place = dir.path().join("place");
+    let args = ["torture", "--processes", "2", "--kills", "6", "--dir", text(&place)];
+    let said = trueup(0, &[args.as_slice(), &["--events", "3000"]].concat());
+    let of = "6 of them of one process of several";
+    for part in ["6 by -9", of, "3,000 read", "lost      0", "doubled   0", "undisturbed run"] {
+        assert!(said.out.contains(part), "{part}: {}{}", said.out, said.err);
+    }
+}
+
 /// Expects that a run failed for good, said these things, and left a store that can go on.
 fn failed_for_good(books: &Books, args: &[&str], texts: &[&str]) {
     let ended = ended(args[0], &args[1..]);

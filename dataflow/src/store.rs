@@ -21,6 +21,8 @@
 
 pub mod disk;
 pub mod kept;
+#[cfg(feature = "abomonation")]
+pub mod pages;
 mod values;
 mod worker;
 
