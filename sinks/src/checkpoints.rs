@@ -33,8 +33,8 @@ use crate::store::{Creation, Retry, Store, StoreError, create_exact};
 const FOLDER: &str = "checkpoints/";
 const PARTS: &str = "checkpoints/parts/";
 
-/// The version of manifests and parts; another one is passed over.
-const FORMAT_VERSION: u32 = 1;
+/// The version of manifests and parts, and of what the parts hold; another one is passed over.
+const FORMAT_VERSION: u32 = 2;
 
 /// How many bytes of keys and values a part holds, about.
 const PART_BYTES: usize = 32 << 20;

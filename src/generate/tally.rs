@@ -77,7 +77,7 @@ counted! {
         TooLong,
         /// The record is larger than 1 MiB.
         TooLarge,
-        /// The record is sound, but of a kind that this program does not support yet (`hold`,
+        /// The record is sound, but of a kind that this program does not support yet (`account`,
         /// `statement_line`…). The one poison that a later version will accept.
         LaterKind,
     }

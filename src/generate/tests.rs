@@ -125,6 +125,9 @@ fn admit(value: &Value) -> Result<String, Rejection> {
         postings: value["postings"].as_array().map(|list| list.iter().map(posting).collect()),
         reverses: text(&value["reverses"]),
         refunds: text(&value["refunds"]),
+        captures: text(&value["captures"]),
+        releases: text(&value["releases"]),
+        expires_at: text(&value["expires_at"]),
     };
     draft.admit(Scale::DEFAULT).map(|event| format!("{event:?}"))
 }
