@@ -175,6 +175,11 @@ impl Parts {
                 self.kind = "\"reverse\"";
                 self.more = "\"reverses\":\"pay_1\",\"leg\":\"payer\",".to_owned();
             }
+            Poison::PostingsOnRelease => {
+                self.kind = "\"release\"";
+                self.more = "\"releases\":\"pay_1\",".to_owned();
+            }
+            Poison::HoldWithoutEnd => self.kind = "\"hold\"",
             Poison::CorrectRevisionOne => {
                 self.kind = "\"correct\"";
                 self.more = pick(draw, &["\"revision\":1,", ""]).to_owned();
