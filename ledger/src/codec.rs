@@ -245,10 +245,7 @@ impl<'a> Event<'a> {
             let currency = Cow::Borrowed(reader.text()?);
             postings.push(Posting { account, side, amount, currency });
         }
-        let expires_at = match kind {
-            Kind::Hold => reader.expiry()?,
-            _ => None,
-        };
+        let expires_at = if kind == Kind::Hold { reader.expiry()? } else { None };
         if !reader.is_empty() {
             return Err(CodecError);
         }

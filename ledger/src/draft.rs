@@ -231,14 +231,13 @@ impl<'a> EventDraft<'a> {
             Kind::Release => (self.releases, "releases"),
             Kind::Post | Kind::Correct | Kind::Hold => (None, ""),
         };
-        let target = match kind.is_link() {
-            true => Some(identifier(target, field, IDENTIFIER_CHARS_MAX)?),
-            false => None,
+        let target = if kind.is_link() {
+            Some(identifier(target, field, IDENTIFIER_CHARS_MAX)?)
+        } else {
+            None
         };
-        let expires_at = match kind {
-            Kind::Hold => Some(timestamp(self.expires_at, "expires_at")?),
-            _ => None,
-        };
+        let expires_at =
+            if kind == Kind::Hold { Some(timestamp(self.expires_at, "expires_at")?) } else { None };
         let postings = admit_postings(kind, self.postings, scale)?;
         Ok(Event {
             tenant,

@@ -309,14 +309,16 @@ impl Touched {
         for child in tell {
             let claim = links.children.get(&child).map(|child| &child.claim);
             let derivation = match (claim, winner) {
-                (Some(claim), Some((winner, _))) if winner == child => match claim.derives {
-                    true => Derivation::Lines(lines.clone()),
-                    false => Derivation::None,
-                },
-                (Some(claim), Some((_, winner))) if may(claim) => match claim.kind.resolves() {
-                    true => Derivation::Resolved(winner.transaction_id.clone()),
-                    false => Derivation::Lost(gross.clone()),
-                },
+                (Some(claim), Some((winner, _))) if winner == child && claim.derives => {
+                    Derivation::Lines(lines.clone())
+                }
+                (Some(claim), Some((winner, before))) if winner != child && may(claim) => {
+                    if claim.kind.resolves() {
+                        Derivation::Resolved(before.transaction_id.clone())
+                    } else {
+                        Derivation::Lost(gross.clone())
+                    }
+                }
                 _ => Derivation::None,
             };
             let answer = Answer { kind, derivation };

@@ -101,10 +101,8 @@ pub(super) fn early_resolution(p: &mut Planner) {
     let hold = hold(p);
     let mut resolution = resolution(p, &hold);
     let lost = p.draw.chance(20_000);
-    resolution.planted.add(match lost {
-        true => Hostility::LostResolution,
-        false => Hostility::EarlyResolution,
-    });
+    let hostility = if lost { Hostility::LostResolution } else { Hostility::EarlyResolution };
+    resolution.planted.add(hostility);
     p.deliver(resolution, Delay::Shuffle);
     if !lost {
         p.deliver(hold, Delay::Far);
@@ -147,12 +145,10 @@ pub(super) fn corrected(p: &mut Planner) {
     p.deliver(capture, Delay::Near);
     p.deliver(correct, Delay::Near);
     if p.draw.chance(50_000) {
-        let mut back = match p.draw.chance(50_000) {
-            true => reversal(p, capture.tenant, capture.transaction, None),
-            false => {
-                let taken = Event { lines: hold.lines, ..capture };
-                refund_of(p, &taken, 2)
-            }
+        let mut back = if p.draw.chance(50_000) {
+            reversal(p, capture.tenant, capture.transaction, None)
+        } else {
+            refund_of(p, &Event { lines: hold.lines, ..capture }, 2)
         };
         back.planted.add(Hostility::CaptureTakenBack);
         p.deliver(back, Delay::Near);
