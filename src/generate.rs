@@ -9,7 +9,8 @@
 //! - Every record that is not poison is valid by SPEC §2, and every [`Poison`] record is not
 //!   (but see [`Poison::LaterKind`]), so `quarantined` of a run equals [`Summary::poison_records`].
 //! - Memory is bounded: of the past only a ring of recent openings and a reservoir sample of old
-//!   ones are kept, as targets of corrections, reversals and refunds.
+//!   ones are kept, as targets of corrections, reversals and refunds. A hold is planned with what
+//!   resolves it.
 //!
 //! ```text
 //! Planner (scenarios) --events--> Queue (shuffled delivery) --> render --> one line of JSON
@@ -17,7 +18,7 @@
 //!     '-- Memory: openings to correct, reverse, refund      '--> a copy later: a duplicate
 //! ```
 //!
-//! Left out: holds, statements and the other kinds that carry no postings of their own yet. What
+//! Left out: statements and the other kinds without a transaction. What
 //! [`Summary`] counts is what was *planted*; chance adds a little more (two reversals may pick one
 //! target, a quarantined record may be one that somebody waited for), so an exact expectation
 //! comes from the reference, not from here.

@@ -141,22 +141,27 @@ for view in ["postings", "balances", "daily_movements"]:
     live(view)
 signed = "case side when 'debit' then amount else -amount end"
 key = "tenant, account, currency"
-for name, wanted in {
-    "balances": f"select {key}, sum({signed}) as net from postings group by all",
-    "daily_movements": f"select {key}, effective_at::timestamp::date as effective_date,"
-                       f" sum({signed}) as net from postings group by all",
+def pending(side):
+    return f"coalesce(sum(amount) filter (status = 'pending' and side = '{side}'), 0)"
+posted = f"coalesce(sum({signed}) filter (status = 'posted'), 0)"
+for name, (columns, wanted) in {
+    "balances": (f"{key}, balance, pending_debits, pending_credits, available",
+                 f"select {key}, {posted}, {pending('debit')}, {pending('credit')},"
+                 f" {posted} - {pending('credit')} from postings group by all"),
+    "daily_movements": (f"{key}, effective_date, net",
+                        f"select {key}, effective_at::timestamp::date, sum({signed})"
+                        f" from postings where status = 'posted' group by all"),
 }.items():
-    column = "balance" if name == "balances" else "net"
-    date = ", effective_date" if name == "daily_movements" else ""
     db.sql(f"create table wanted as {wanted}")
-    found = f"select {key}{date}, {column} from {name}"
-    wanted = f"select {key}{date}, net from wanted"
+    found = f"select {columns} from {name}"
+    wanted = f"select * from wanted"
     for one, other in [(found, wanted), (wanted, found)]:
         rest = db.sql(f"({one}) except ({other})").fetchall()
         assert rest == [], (name, rest[:3])
     db.sql("drop table wanted")
     print(name, *db.sql(f"select count(*) from {name}").fetchall()[0])
 print("postings", *db.sql("select count(*) from postings").fetchall()[0])
+assert db.sql("select count(*) from postings where status = 'pending'").fetchall()[0][0] > 5
 "#;
 
 #[test]

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::vec::input::{Handle, Input};
+use timely::dataflow::operators::{Concat, Concatenate};
 use trueup_ledger::{Epoch, Event, Scale, Table};
 
 use crate::detectors::sequence_gap::sequence_gap;
@@ -69,7 +69,7 @@ impl Engine {
         host.worker.dataflow::<u64, _, _>(|scope| {
             let (mut events, event_stream) = scope.new_input::<EventRecord>();
             let (mut sequences, sequence_stream) = scope.new_input::<SequenceRecord>();
-            let Changes { tables, movements, shards, names, accepted } =
+            let Changes { tables, movements, pending, shards, pending_shards, names, accepted } =
                 transactions.build(event_stream, state);
             let directory = SharedDirectory::new(Directory::new(state));
             let names = record_names(names, Rc::clone(&directory));
@@ -77,11 +77,11 @@ impl Engine {
             let continuities = continuities(sequence_stream, state);
             let all = scope.concatenate([
                 tables,
-                balances(movements.clone(), names.clone(), Rc::clone(&directory), state),
+                balances(movements.clone(), pending, names.clone(), Rc::clone(&directory), state),
                 daily_movements(movements, names, directory, state),
                 trial_balance(books.clone()),
                 trial_imbalance(books, scale),
-                shard_imbalance(shards, state, scale),
+                shard_imbalance(shards.concat(pending_shards), state, scale),
                 source_continuity(continuities.clone()),
                 sequence_gap(continuities, scale),
             ]);

@@ -54,6 +54,47 @@ impl Semigroup for Sides {
     }
 }
 
+/// The sums of an account in one currency, posted and pending apart.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Balance {
+    /// Of posted lines.
+    pub posted: Sides,
+    /// Of the lines of holds.
+    pub pending: Sides,
+}
+
+impl IsZero for Balance {
+    fn is_zero(&self) -> bool {
+        self.posted.is_zero() && self.pending.is_zero()
+    }
+}
+
+impl Semigroup for Balance {
+    fn plus_equals(&mut self, other: &Balance) {
+        self.posted.plus_equals(&other.posted);
+        self.pending.plus_equals(&other.pending);
+    }
+}
+
+/// What is kept of a key: a view has a row for it while there are lines.
+pub(crate) trait Total: Semigroup + IsZero + Default {
+    fn has_lines(&self) -> bool;
+}
+
+impl Total for Sides {
+    fn has_lines(&self) -> bool {
+        self.lines > 0
+    }
+}
+
+impl Total for Balance {
+    fn has_lines(&self) -> bool {
+        self.posted.lines > 0 || self.pending.lines > 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,10 @@
 //! State: one total a key, and names shared with the other totals of the worker, both
 //! kept in the store.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use differential_dataflow::difference::{IsZero, Semigroup};
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -18,8 +18,8 @@ use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
 use trueup_ledger::{Table, View};
 
 use crate::names::{AccountKey, AccountName, Directory};
-use crate::store::{Kept, Space, StateKey, WorkerState};
-use crate::sums::Sides;
+use crate::store::{Kept, Space, StateKey, StateValue, WorkerState};
+use crate::sums::Total;
 use crate::transactions::Tables;
 
 type Nothing = CapacityContainerBuilder<Vec<()>>;
@@ -49,26 +49,27 @@ pub(crate) fn route(key: AccountKey) -> u64 {
 /// Keeps the totals of `changes` in a space of the store and emits their rows.
 ///
 /// `account` is what a key is routed and named by; `row` pushes the row of a key with its total.
-pub(crate) fn totals<'s, K>(
-    changes: Stream<'s, u64, Vec<(K, Sides)>>,
+pub(crate) fn totals<'s, K, V>(
+    changes: Stream<'s, u64, Vec<(K, V)>>,
     names: Stream<'s, u64, Vec<()>>,
     directory: SharedDirectory,
     state: &WorkerState,
     (space, view): (Space, View),
     account: impl Fn(&K) -> AccountKey + 'static,
-    row: impl Fn(&AccountName, &K, &Sides, &mut Table, i8) + 'static,
+    row: impl Fn(&AccountName, &K, &V, &mut Table, i8) + 'static,
 ) -> Tables<'s>
 where
     K: ExchangeData + StateKey + Ord,
+    V: ExchangeData + StateValue + Total,
 {
     let account = Rc::new(account);
-    let kept = state.kept::<K, Sides>(space);
+    let kept = state.kept::<K, V>(space);
     let by_account = {
         let account = Rc::clone(&account);
-        Exchange::new(move |change: &(K, Sides)| route(account(&change.0)))
+        Exchange::new(move |change: &(K, V)| route(account(&change.0)))
     };
     changes.binary_frontier(names, by_account, Pipeline, view.name(), move |_, _| {
-        let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<(K, Sides)>)> = BTreeMap::new();
+        let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<(K, V)>)> = BTreeMap::new();
         move |(input, frontier), (names, names_frontier), output| {
             names.for_each(|_, _| ());
             input.for_each(|capability, changes| {
@@ -87,10 +88,10 @@ where
                 for (key, change) in consolidated(changes) {
                     let (before, after) = add(&mut kept, key, &change);
                     directory.with_name(account(&key), |name| {
-                        if before.lines > 0 {
+                        if before.has_lines() {
                             row(name, &key, &before, &mut table, -1);
                         }
-                        if after.lines > 0 {
+                        if after.has_lines() {
                             row(name, &key, &after, &mut table, 1);
                         }
                     });
@@ -102,7 +103,7 @@ where
 }
 
 /// Adds up the changes of one epoch, so that each key changes once.
-fn consolidated<K: Ord + Copy>(mut changes: Vec<(K, Sides)>) -> Vec<(K, Sides)> {
+fn consolidated<K: Ord + Copy, V: Total>(mut changes: Vec<(K, V)>) -> Vec<(K, V)> {
     changes.sort_unstable_by_key(|(key, _)| *key);
     changes.dedup_by(|next, sum| {
         let same = next.0 == sum.0;
@@ -117,14 +118,14 @@ fn consolidated<K: Ord + Copy>(mut changes: Vec<(K, Sides)>) -> Vec<(K, Sides)> 
 
 /// Adds a change to a key's total; returns the total before and after. A key without lines and
 /// without sums is forgotten.
-fn add<K: StateKey>(kept: &mut Kept<K, Sides>, key: K, change: &Sides) -> (Sides, Sides) {
-    let before = kept.get(&key).map(|sides| *sides).unwrap_or_default();
-    let mut after = before;
+fn add<K: StateKey, V: StateValue + Total>(kept: &mut Kept<K, V>, key: K, change: &V) -> (V, V) {
+    let before = kept.get(&key).map(Cow::into_owned).unwrap_or_default();
+    let mut after = before.clone();
     after.plus_equals(change);
     if after.is_zero() {
         kept.remove(key);
     } else {
-        kept.put(key, after);
+        kept.put(key, after.clone());
     }
     (before, after)
 }

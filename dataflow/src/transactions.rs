@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  events ──exchange by shard──▶ ┌──────────────┐ ──▶ rows of postings, totals, imbalances
-//!                                │ transactions │ ──▶ sums by account and date, by shard
+//!                                │ transactions │ ──▶ sums by account, by shard, posted or not
 //!          ┌──exchange by shard─▶│  (resolver)  │ ──▶ names of accounts, once each
 //!          │                     └──────┬───────┘ ──▶ applied and duplicate, by partition
 //!          └────── mail, a round later ◀┘
@@ -16,6 +16,7 @@ mod emitter;
 mod links;
 mod operator;
 mod resolver;
+mod standing;
 mod state;
 
 use timely::dataflow::Stream;
@@ -34,10 +35,14 @@ pub type Tables<'s> = Stream<'s, u64, Vec<Table>>;
 pub struct Changes<'s> {
     /// Changes of `postings`, `transaction_totals` and the detectors of single transactions.
     pub tables: Tables<'s>,
-    /// Changes of sums by account, currency and date.
+    /// Changes of posted sums by account, currency and date.
     pub movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
-    /// Changes of sums by tenant, currency and hash range of transactions.
+    /// Changes of pending sums by account and currency.
+    pub pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
+    /// Changes of posted sums by tenant, currency and hash range of transactions.
     pub shards: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
+    /// Changes of pending sums by the same.
+    pub pending_shards: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
     /// The name of each account key that this worker uses for the first time.
     pub names: Stream<'s, u64, Vec<AccountName>>,
     /// What became of the events, by partition.

@@ -22,7 +22,8 @@
 //!   instant, 2026-01-01 by default), postings `ACCOUNT:AMOUNT:CURRENCY` (positive debits,
 //!   negative credits), and the options `tenant=` (acme), `leg=`, `rev=` (1, or 2 for a `correct`),
 //!   `rec=` (an instant, or seconds after 2026-01-01; by default the number of the event in its
-//!   case, from 1), `svc=` (billing), `seq=`, and `of=`, the target.
+//!   case, from 1), `svc=` (billing), `seq=`, `exp=` (a date or an instant, 2026-02-01 by default),
+//!   and `of=`, the target.
 //! - `expect VIEW(COLUMN, …) COLUMN=VALUE …` names all rows of the view that have those values;
 //!   `expect-some` names some of them, `expect-none` says there are none. Without a list of
 //!   columns the rows have all of them; a value `*` is any value.

@@ -135,6 +135,14 @@ impl<'a> Reader<'a> {
         Timestamp::from_parts(i64::from_le_bytes(seconds), u32::from_le_bytes(nanos))
             .ok_or(CodecError)
     }
+
+    fn expiry(&mut self) -> Result<Option<Timestamp>, CodecError> {
+        match self.byte()? {
+            0 => Ok(None),
+            1 => self.timestamp().map(Some),
+            _ => Err(CodecError),
+        }
+    }
 }
 
 fn put_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
@@ -142,20 +150,30 @@ fn put_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
     out.extend_from_slice(&timestamp.nanos().to_le_bytes());
 }
 
+const KINDS: [Kind; 7] = [
+    Kind::Post,
+    Kind::Correct,
+    Kind::Reverse,
+    Kind::Refund,
+    Kind::Hold,
+    Kind::Capture,
+    Kind::Release,
+];
+
 fn kind_code(kind: Kind) -> u8 {
     match kind {
         Kind::Post => 0,
         Kind::Correct => 1,
         Kind::Reverse => 2,
         Kind::Refund => 3,
+        Kind::Hold => 4,
+        Kind::Capture => 5,
+        Kind::Release => 6,
     }
 }
 
 fn kind_of(code: u8) -> Result<Kind, CodecError> {
-    [Kind::Post, Kind::Correct, Kind::Reverse, Kind::Refund]
-        .into_iter()
-        .find(|kind| kind_code(*kind) == code)
-        .ok_or(CodecError)
+    KINDS.into_iter().find(|kind| kind_code(*kind) == code).ok_or(CodecError)
 }
 
 /// Appends the side and amount of a line: the side in the lowest bit, the amount above it.
@@ -192,6 +210,13 @@ impl<'a> Event<'a> {
             put_text(out, &posting.account);
             put_text(out, &posting.currency);
         }
+        // Nothing but a hold has an end, so that nothing else pays for it.
+        if self.kind == Kind::Hold {
+            out.push(u8::from(self.expires_at.is_some()));
+            if let Some(expires_at) = self.expires_at {
+                put_timestamp(out, expires_at);
+            }
+        }
     }
 
     /// Reads an event from exactly its canonical bytes.
@@ -220,6 +245,7 @@ impl<'a> Event<'a> {
             let currency = Cow::Borrowed(reader.text()?);
             postings.push(Posting { account, side, amount, currency });
         }
+        let expires_at = if kind == Kind::Hold { reader.expiry()? } else { None };
         if !reader.is_empty() {
             return Err(CodecError);
         }
@@ -236,6 +262,7 @@ impl<'a> Event<'a> {
             recorded_at,
             source,
             target,
+            expires_at,
             postings,
         })
     }
@@ -251,13 +278,14 @@ mod tests {
             tenant: text.into(),
             transaction_id: "t".into(),
             event_id: text.into(),
-            kind: Kind::Reverse,
+            kind: if amount % 2 == 0 { Kind::Reverse } else { Kind::Hold },
             leg: "".into(),
             revision: 1,
             effective_at: Timestamp::from_parts(-1, 999_999_999).unwrap(),
             recorded_at: Timestamp::from_parts(7, 0).unwrap(),
             source: Source { service: "billing".into(), sequence },
             target: Some("other".into()),
+            expires_at: Timestamp::from_parts(9, 1).filter(|_| amount % 2 == 1),
             postings: vec![Posting {
                 account: text.into(),
                 side: Side::Credit,

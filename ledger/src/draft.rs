@@ -54,6 +54,12 @@ pub struct EventDraft<'a> {
     pub reverses: Option<Cow<'a, str>>,
     /// `refunds`
     pub refunds: Option<Cow<'a, str>>,
+    /// `captures`
+    pub captures: Option<Cow<'a, str>>,
+    /// `releases`
+    pub releases: Option<Cow<'a, str>>,
+    /// `expires_at`
+    pub expires_at: Option<Cow<'a, str>>,
 }
 
 /// The `source` object of a record.
@@ -120,8 +126,10 @@ fn kind(name: Option<Cow<'_, str>>) -> Result<Kind, Rejection> {
         "correct" => Ok(Kind::Correct),
         "reverse" => Ok(Kind::Reverse),
         "refund" => Ok(Kind::Refund),
-        "hold" | "capture" | "release" | "statement_line" | "control_total" | "close_period"
-        | "reopen_period" | "account" => {
+        "hold" => Ok(Kind::Hold),
+        "capture" => Ok(Kind::Capture),
+        "release" => Ok(Kind::Release),
+        "statement_line" | "control_total" | "close_period" | "reopen_period" | "account" => {
             let detail = format!("`kind` {name:?} is not supported by this version of trueup");
             Err(Rejection::new(Reason::UnsupportedKind, detail))
         }
@@ -216,11 +224,20 @@ impl<'a> EventDraft<'a> {
             let detail = "`source.sequence` must be 1 or more and fit 63 bits";
             return Err(Rejection::new(Reason::BadSequence, detail));
         }
-        let target = match kind {
-            Kind::Reverse => Some(identifier(self.reverses, "reverses", IDENTIFIER_CHARS_MAX)?),
-            Kind::Refund => Some(identifier(self.refunds, "refunds", IDENTIFIER_CHARS_MAX)?),
-            Kind::Post | Kind::Correct => None,
+        let (target, field) = match kind {
+            Kind::Reverse => (self.reverses, "reverses"),
+            Kind::Refund => (self.refunds, "refunds"),
+            Kind::Capture => (self.captures, "captures"),
+            Kind::Release => (self.releases, "releases"),
+            Kind::Post | Kind::Correct | Kind::Hold => (None, ""),
         };
+        let target = if kind.is_link() {
+            Some(identifier(target, field, IDENTIFIER_CHARS_MAX)?)
+        } else {
+            None
+        };
+        let expires_at =
+            if kind == Kind::Hold { Some(timestamp(self.expires_at, "expires_at")?) } else { None };
         let postings = admit_postings(kind, self.postings, scale)?;
         Ok(Event {
             tenant,
@@ -233,6 +250,7 @@ impl<'a> EventDraft<'a> {
             recorded_at,
             source: Source { service, sequence: source.sequence },
             target,
+            expires_at,
             postings,
         })
     }
@@ -255,8 +273,8 @@ fn admit_postings<'a>(
 ) -> Result<Vec<Posting<'a>>, Rejection> {
     let drafts = match (drafts, kind) {
         (Some(drafts), _) => drafts,
-        // Only a reversal may leave its lines to be derived.
-        (None, Kind::Reverse) => Vec::new(),
+        // A reversal or capture may leave its lines to be derived; a release has none.
+        (None, Kind::Reverse | Kind::Capture | Kind::Release) => Vec::new(),
         (None, _) => {
             return Err(Rejection::new(Reason::MissingField, "`postings` is missing"));
         }
@@ -264,6 +282,10 @@ fn admit_postings<'a>(
     if drafts.is_empty() && kind == Kind::Refund {
         let detail = "a refund always carries postings, `postings` is empty";
         return Err(Rejection::new(Reason::MissingPostings, detail));
+    }
+    if !drafts.is_empty() && kind == Kind::Release {
+        let detail = "a release has no postings of its own, a capture carries them";
+        return Err(Rejection::new(Reason::PostingsNotAllowed, detail));
     }
     drafts.into_iter().enumerate().map(|(line, draft)| draft.admit(line, scale)).collect()
 }

@@ -57,7 +57,7 @@ fn fields_of_the_record() {
     assert_eq!(reason(|d| d.event_id = Some("é".repeat(129).into())), Some(BadIdentifier));
     assert_eq!(reason(|d| d.tenant = Some("x".repeat(64).into())), None);
     assert_eq!(reason(|d| d.tenant = Some("x".repeat(65).into())), Some(BadIdentifier));
-    assert_eq!(reason(|d| d.kind = Some("hold".into())), Some(UnsupportedKind));
+    assert_eq!(reason(|d| d.kind = Some("account".into())), Some(UnsupportedKind));
     assert_eq!(reason(|d| d.kind = Some("POST".into())), Some(UnknownKind));
     assert_eq!(reason(|d| d.transaction_id = None), Some(MissingField));
     assert_eq!(reason(|d| d.revision = Some(2)), Some(BadRevision));
@@ -111,6 +111,52 @@ fn fields_by_kind() {
     assert_eq!(refund(Some(vec![posting("1")])), None);
     assert_eq!(refund(Some(vec![])), Some(MissingPostings));
     assert_eq!(refund(None), Some(MissingField));
+}
+
+#[test]
+fn fields_of_holds() {
+    use Reason::*;
+    type Draft = EventDraft<'static>;
+    let of_kind = |kind: &'static str, change: fn(&mut Draft)| {
+        let mut draft = EventDraft {
+            kind: Some(kind.into()),
+            expires_at: Some("2026-01-09T00:00:00Z".into()),
+            captures: Some("h1".into()),
+            releases: Some("h1".into()),
+            ..good()
+        };
+        if kind != "hold" {
+            draft.postings = None;
+        }
+        change(&mut draft);
+        draft.admit(Scale::DEFAULT).map_err(|rejection| rejection.reason)
+    };
+    let accepted = |kind, change: fn(&mut Draft)| of_kind(kind, change).unwrap();
+    let rejected = |kind, change: fn(&mut Draft)| of_kind(kind, change).err();
+    let hold = accepted("hold", |d| d.leg = Some("payer".into()));
+    assert_eq!((hold.expires_at, hold.target), (Timestamp::parse("2026-01-09T00:00:00Z"), None));
+    assert_eq!(rejected("hold", |d| d.expires_at = None), Some(MissingField));
+    assert_eq!(rejected("hold", |d| d.expires_at = Some("soon".into())), Some(BadTimestamp));
+    assert_eq!(rejected("hold", |d| d.postings = None), Some(MissingField));
+    assert_eq!(rejected("hold", |d| d.postings = Some(vec![])), None);
+    assert_eq!(rejected("hold", |d| d.revision = Some(2)), Some(BadRevision));
+    let capture = accepted("capture", |d| d.releases = None);
+    assert_eq!((capture.target.as_deref(), capture.expires_at), (Some("h1"), None));
+    assert!(capture.derives() && accepted("capture", |d| d.postings = Some(vec![])).derives());
+    assert!(!accepted("capture", |d| d.postings = Some(vec![posting("1")])).derives());
+    assert_eq!(rejected("capture", |d| d.captures = None), Some(MissingField));
+    assert_eq!(rejected("capture", |d| d.captures = Some("".into())), Some(BadIdentifier));
+    assert_eq!(rejected("capture", |d| d.leg = Some("a".into())), Some(LegNotAllowed));
+    let release = accepted("release", |d| d.captures = None);
+    assert!(release.target.as_deref() == Some("h1") && !release.derives());
+    assert_eq!(rejected("release", |d| d.postings = Some(vec![])), None);
+    let carries = rejected("release", |d| d.postings = Some(vec![posting("1")]));
+    assert_eq!(carries, Some(PostingsNotAllowed));
+    assert_eq!(rejected("release", |d| d.releases = None), Some(MissingField));
+    assert_eq!(rejected("release", |d| d.leg = Some("a".into())), Some(LegNotAllowed));
+    // What a kind does not use is not judged.
+    assert_eq!(rejected("capture", |d| d.expires_at = Some("soon".into())), None);
+    assert_eq!(reason(|d| d.expires_at = Some("soon".into())), None);
 }
 
 #[test]

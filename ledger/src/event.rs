@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Amount, Timestamp, TransactionKey};
 
-/// What an event does. The other kinds of SPEC §3 (holds, statements, control totals, periods,
-/// accounts) are rejected as [`crate::Reason::UnsupportedKind`] until they are built.
+/// What an event does. The other kinds of SPEC §3 (statements, control totals, periods, accounts)
+/// are rejected as [`crate::Reason::UnsupportedKind`] until they are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Opens a leg with postings.
@@ -21,6 +21,12 @@ pub enum Kind {
     Reverse,
     /// Gives back a part or all of its target, always with postings of its own.
     Refund,
+    /// Opens a leg with postings that are pending until a capture or release resolves them.
+    Hold,
+    /// Posts what its target holds, with postings of its own or the target's.
+    Capture,
+    /// Lets go of what its target holds; has no postings of its own.
+    Release,
 }
 
 impl Kind {
@@ -32,6 +38,9 @@ impl Kind {
             Kind::Correct => "correct",
             Kind::Reverse => "reverse",
             Kind::Refund => "refund",
+            Kind::Hold => "hold",
+            Kind::Capture => "capture",
+            Kind::Release => "release",
         }
     }
 
@@ -44,16 +53,25 @@ impl Kind {
     /// Says whether a transaction of this kind names a target.
     #[must_use]
     pub fn is_link(self) -> bool {
-        matches!(self, Kind::Reverse | Kind::Refund)
+        matches!(self, Kind::Reverse | Kind::Refund | Kind::Capture | Kind::Release)
+    }
+
+    /// Says whether a transaction of this kind resolves the hold that it names.
+    #[must_use]
+    pub fn resolves(self) -> bool {
+        matches!(self, Kind::Capture | Kind::Release)
     }
 
     /// Says whether a transaction of this kind may name one of kind `target` (SPEC §3, Links).
     #[must_use]
     pub fn may_link_to(self, target: Kind) -> bool {
         match self {
-            Kind::Reverse => matches!(target, Kind::Post | Kind::Reverse | Kind::Refund),
-            Kind::Refund => matches!(target, Kind::Post),
-            Kind::Post | Kind::Correct => false,
+            Kind::Reverse => {
+                matches!(target, Kind::Post | Kind::Reverse | Kind::Refund | Kind::Capture)
+            }
+            Kind::Refund => matches!(target, Kind::Post | Kind::Capture),
+            Kind::Capture | Kind::Release => target == Kind::Hold,
+            Kind::Post | Kind::Correct | Kind::Hold => false,
         }
     }
 }
@@ -131,9 +149,12 @@ pub struct Event<'a> {
     pub recorded_at: Timestamp,
     /// Where it came from.
     pub source: Source<'a>,
-    /// The transaction that a reversal or refund names.
+    /// The transaction that a reversal, refund, capture or release names.
     pub target: Option<Cow<'a, str>>,
-    /// The lines; empty voids the leg, or derives them where an opening `reverse` has none.
+    /// When a hold should have been resolved; `None` for every other kind.
+    pub expires_at: Option<Timestamp>,
+    /// The lines; empty voids the leg, or derives them where an opening `reverse` or `capture` has
+    /// none.
     pub postings: Vec<Posting<'a>>,
 }
 
@@ -147,7 +168,7 @@ impl Event<'_> {
     /// Says whether the event leaves its lines to be derived from its target.
     #[must_use]
     pub fn derives(&self) -> bool {
-        self.kind == Kind::Reverse && self.postings.is_empty()
+        matches!(self.kind, Kind::Reverse | Kind::Capture) && self.postings.is_empty()
     }
 
     /// Returns the order in which rival events are judged: the smaller counts (SPEC §3).

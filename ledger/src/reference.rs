@@ -11,8 +11,9 @@
 //! ```
 //!
 //! It promises the same rows for the same set, whatever the order of insertion; time about linear
-//! in the number of events; and no recursion, so that chains of reversals may be of any length.
-//! It leaves out everything incremental, holds, and the kinds without a transaction.
+//! in the number of events; and no recursion, so that chains of reversals may be of any length. It
+//! leaves out everything incremental, what depends on time (`stuck_hold`), and the kinds without a
+//! transaction.
 
 mod books;
 mod imbalances;
@@ -59,6 +60,8 @@ struct Books<'a> {
     scale: Scale,
     transactions: &'a [Transaction<'a>],
     links: Vec<Link>,
+    /// Who resolves each hold.
+    resolvers: Vec<Option<usize>>,
     lines: Vec<Vec<Line<'a>>>,
     totals: Vec<Vec<Total<'a>>>,
 }
@@ -92,9 +95,11 @@ impl Reference {
         let events = transactions::events(&self.contents);
         let transactions = transactions::transactions(&events);
         let links = links::links(&transactions);
-        let lines = lines::lines(&transactions, &links);
+        let resolvers = links::resolvers(&transactions, &links);
+        let lines = lines::lines(&transactions, &links, &resolvers);
         let totals = totals::totals(&transactions, &links, &lines);
-        let books = Books { scale: self.scale, transactions: &transactions, links, lines, totals };
+        let transactions = transactions.as_slice();
+        let books = Books { scale: self.scale, transactions, links, resolvers, lines, totals };
         let services = books::services(&self.contents);
         BTreeMap::from([
             (View::Postings, books::postings(&books)),

@@ -55,6 +55,8 @@ reasons! {
     LegNotAllowed = "leg_not_allowed",
     /// A kind that always carries postings has none.
     MissingPostings = "missing_postings",
+    /// A kind that never carries postings has some.
+    PostingsNotAllowed = "postings_not_allowed",
     /// An account name is empty, too long, or has control characters.
     BadAccount = "bad_account",
     /// A side is neither `debit` nor `credit`.

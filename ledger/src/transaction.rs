@@ -4,7 +4,7 @@
 //! ```text
 //! events S ──fold──▶ Fold (opening, current legs, conflicts)
 //!                      │  + Standing   (what its target says of it, if it names one)
-//!                      │  + Inflows    (nets of the reversals and refunds that name it)
+//!                      │  + Inflows    (what those that name it amount to, and do to a hold)
 //!                      ▼
 //!                    Meaning ──rows──▶ rows of postings, transaction_totals, imbalances
 //! ```
@@ -21,7 +21,7 @@ use crate::{Amount, Timestamp};
 
 mod rows;
 
-pub use rows::{RowSink, json_text, sides_detail};
+pub use rows::{PENDING, RowSink, json_text, sides_detail};
 
 /// A distinct event with its canonical bytes, by which rival contents are told apart.
 #[derive(Clone, Debug)]
@@ -141,7 +141,7 @@ fn one_per_identity<'e, 'a>(
     counted
 }
 
-/// Why a reversal or refund is an orphan.
+/// Why what names a target is an orphan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OrphanCause {
     /// The target transaction has no opening.
@@ -175,19 +175,27 @@ pub enum Standing {
     Clear,
     /// It is an orphan.
     Orphan(OrphanCause),
-    /// It derives the opposite of these lines, its target's current ones in their order.
+    /// It derives from these lines, its target's current ones in their order: a reversal the
+    /// opposite, a capture the same.
     Derives(Vec<Posting<'static>>),
     /// It derives nothing, since a smaller reversal has the effect; its target's gross.
     WithoutEffect(ByCurrency),
+    /// It is a capture or release of a hold that this transaction has resolved before: it counts as
+    /// far as it carries postings.
+    Late(Box<str>),
 }
 
-/// The nets of the effective reversals and refunds that name a transaction.
+/// What those that name a transaction do to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inflows {
     /// The sum of the nets of effective reversals.
     pub reversed: ByCurrency,
     /// The sum of the nets of effective refunds.
     pub refunded: ByCurrency,
+    /// The sum of the nets of the captures of a hold.
+    pub captured: ByCurrency,
+    /// What resolves a hold, a capture or a release; of no meaning for another kind.
+    pub resolved_by: Option<Kind>,
 }
 
 /// Adds `units` to the sum of `currency`.
@@ -244,7 +252,7 @@ pub struct Line<'e> {
 }
 
 impl Line<'_> {
-    /// Copies what a reversal of the line needs.
+    /// Copies what is derived from the line.
     #[must_use]
     pub fn to_posting(&self) -> Posting<'static> {
         Posting {
@@ -320,7 +328,8 @@ impl<'e, 'a> Fold<'e, 'a> {
         self.legs.iter().any(|leg| leg.current.derives())
     }
 
-    /// Calls `each` for every current line, legs by name.
+    /// Calls `each` for every line of the current postings, legs by name. Those of a hold are given
+    /// though it be resolved.
     pub fn lines(&'e self, standing: &'e Standing, mut each: impl FnMut(Line<'e>)) {
         for leg in &self.legs {
             let event = leg.current;
@@ -329,8 +338,12 @@ impl<'e, 'a> Fold<'e, 'a> {
                 _ => &[],
             };
             let own = event.postings.iter().map(|posting| (posting, posting.side));
-            let opposite = derived.iter().map(|posting| (posting, posting.side.opposite()));
-            for (line, (posting, side)) in own.chain(opposite).enumerate() {
+            let is_opposite = event.kind == Kind::Reverse;
+            let derived = derived.iter().map(|posting| {
+                let side = if is_opposite { posting.side.opposite() } else { posting.side };
+                (posting, side)
+            });
+            for (line, (posting, side)) in own.chain(derived).enumerate() {
                 each(Line {
                     leg: &leg.opening.leg,
                     line,
@@ -405,6 +418,11 @@ impl Meaning<'_, '_> {
     pub fn grosses(&self) -> ByCurrency {
         let totals = self.totals.iter().filter(|total| total.gross != 0);
         totals.map(|total| (total.currency.into(), total.gross)).collect()
+    }
+
+    /// Says whether the lines are no longer current: those of a hold that is resolved.
+    fn is_ended(&self) -> bool {
+        self.inflows.resolved_by.is_some() && self.kind() == Some(Kind::Hold)
     }
 
     fn is_orphan(&self) -> bool {

@@ -35,7 +35,7 @@ use crate::store::{Creation, Retry, Store, StoreError, create_exact};
 const FOLDER: &str = "checkpoints/";
 const PARTS: &str = "checkpoints/parts/";
 
-/// The version of manifests and parts; another one is passed over.
+/// The version of manifests and parts, and of what the parts hold; another one is passed over.
 const FORMAT_VERSION: u32 = 2;
 
 /// How many bytes of keys and values a part holds, about.

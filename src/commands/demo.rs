@@ -84,11 +84,12 @@ fn generate(log: &Path, events: u64) -> anyhow::Result<()> {
     let grouped = output::grouped;
     say(&format!(
         "1. A log of {} events in {PARTITIONS} partitions, as bad as real ones: {} corrections, {} \
-         reversals,\n   {} refunds, {} duplicates and {} broken records among them.\n   {}",
+         reversals,\n   {} refunds, {} holds, {} duplicates and {} broken records among them.\n   {}",
         grouped(summary.records),
         grouped(summary.corrections),
         grouped(summary.reversals),
         grouped(summary.refunds),
+        grouped(summary.holds),
         grouped(summary.duplicates()),
         grouped(summary.poison_records()),
         log.display(),

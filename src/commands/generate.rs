@@ -65,14 +65,17 @@ fn to_file(workload: &Workload, path: &Path, bar: &ProgressBar) -> io::Result<Su
 
 fn described(summary: &Summary, place: &str) -> String {
     format!(
-        "{} records ({} MB) to {place}: {} posts, {} corrections, {} reversals, {} refunds; of \
-         these {} duplicates; and {} broken",
+        "{} records ({} MB) to {place}: {} posts, {} corrections, {} reversals, {} refunds, {} \
+         holds, {} captures, {} releases; of these {} duplicates; and {} broken",
         grouped(summary.records),
         grouped(summary.bytes / 1_000_000),
         grouped(summary.posts),
         grouped(summary.corrections),
         grouped(summary.reversals),
         grouped(summary.refunds),
+        grouped(summary.holds),
+        grouped(summary.captures),
+        grouped(summary.releases),
         grouped(summary.duplicates()),
         grouped(summary.poison_records()),
     )

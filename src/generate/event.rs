@@ -11,6 +11,9 @@ pub(super) enum Kind {
     Correct,
     Reverse,
     Refund,
+    Hold,
+    Capture,
+    Release,
 }
 
 impl From<Kind> for RecordKind {
@@ -20,6 +23,9 @@ impl From<Kind> for RecordKind {
             Kind::Correct => RecordKind::Correct,
             Kind::Reverse => RecordKind::Reverse,
             Kind::Refund => RecordKind::Refund,
+            Kind::Hold => RecordKind::Hold,
+            Kind::Capture => RecordKind::Capture,
+            Kind::Release => RecordKind::Release,
         }
     }
 }
@@ -160,8 +166,10 @@ pub(super) struct Event {
     pub(super) service: usize,
     /// 0 is none.
     pub(super) sequence: u64,
-    /// The transaction that a reversal or refund names.
+    /// The transaction that a reversal, refund, capture or release names.
     pub(super) target: Option<u64>,
+    /// When a hold ends.
+    pub(super) expires: Option<When>,
     /// None: the event says nothing about postings.
     pub(super) lines: Option<Lines>,
     pub(super) look: Look,
@@ -181,7 +189,8 @@ impl Event {
     /// Returns the same event in other bytes.
     pub(super) fn in_other_bytes(mut self, draw: &mut Draw) -> Event {
         self.look = self.look.changed(draw);
-        for when in [&mut self.effective, &mut self.recorded] {
+        let expires = self.expires.as_mut();
+        for when in [&mut self.effective, &mut self.recorded].into_iter().chain(expires) {
             when.offset = (when.offset + 1) % OFFSETS.len();
             when.digits = if when.digits < 9 { when.digits + 1 } else { 9 };
         }

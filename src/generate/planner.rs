@@ -192,6 +192,7 @@ impl Planner {
             service,
             sequence: 0,
             target: None,
+            expires: None,
             lines: None,
             look: Look::draw(&mut self.draw),
             planted,

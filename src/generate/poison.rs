@@ -175,6 +175,11 @@ impl Parts {
                 self.kind = "\"reverse\"";
                 self.more = "\"reverses\":\"pay_1\",\"leg\":\"payer\",".to_owned();
             }
+            Poison::PostingsOnRelease => {
+                self.kind = "\"release\"";
+                self.more = "\"releases\":\"pay_1\",".to_owned();
+            }
+            Poison::HoldWithoutEnd => self.kind = "\"hold\"",
             Poison::CorrectRevisionOne => {
                 self.kind = "\"correct\"";
                 self.more = pick(draw, &["\"revision\":1,", ""]).to_owned();
@@ -191,20 +196,18 @@ impl Parts {
 
     /// Writes the kinds of the specification that are not built yet, as well as they can be.
     fn later_kind(&mut self, draw: &mut Draw) {
-        let (kind, more) = match draw.below(6) {
-            0 => ("\"hold\"", "\"expires_at\":\"2026-04-01T00:00:00Z\","),
-            1 => ("\"capture\"", "\"captures\":\"pay_hold_1\","),
-            2 => (
+        let (kind, more) = match draw.below(4) {
+            0 => (
                 "\"statement_line\"",
                 "\"statement\":{\"processor\":\"stripe\",\"reference\":\"ch_1\",\
                  \"amount\":\"-1.50\",\"currency\":\"EUR\",\"value_date\":\"2026-03-02\"},",
             ),
-            3 => (
+            1 => (
                 "\"control_total\"",
                 "\"control\":{\"from_sequence\":1,\"to_sequence\":9,\"count\":9,\
                  \"totals\":{\"EUR\":{\"debit\":\"9\",\"credit\":\"9\"}}},",
             ),
-            4 => ("\"close_period\"", "\"period\":\"2026-02\","),
+            2 => ("\"close_period\"", "\"period\":\"2026-02\","),
             _ => (
                 "\"account\"",
                 "\"account\":{\"name\":\"assets:cash\",\"normal_side\":\"debit\",\

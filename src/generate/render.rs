@@ -22,33 +22,34 @@ enum Field {
     Correlation,
     Postings,
     Target,
+    Expires,
     Drift,
     Metadata,
 }
 
 use Field::{
-    Correlation, Drift, Effective, EventId as Id, Kind as KindField, Leg, Metadata, Postings,
-    Recorded, Revision, Source, Target, Tenant as TenantField, Transaction, Version,
+    Correlation, Drift, Effective, EventId as Id, Expires, Kind as KindField, Leg, Metadata,
+    Postings, Recorded, Revision, Source, Target, Tenant as TenantField, Transaction, Version,
 };
 
 /// The orders in which producers write the fields: as the specification does, by name, metadata
 /// first, and the other way round.
 #[rustfmt::skip]
-const FIELD_ORDERS: [[Field; 15]; ORDERS] = [
+const FIELD_ORDERS: [[Field; 16]; ORDERS] = [
     [
         Version, Id, TenantField, KindField, Transaction, Leg, Revision, Effective, Recorded,
-        Source, Correlation, Postings, Target, Drift, Metadata,
+        Source, Correlation, Postings, Target, Expires, Drift, Metadata,
     ],
     [
-        Correlation, Effective, Id, KindField, Leg, Metadata, Postings, Recorded, Target,
+        Correlation, Effective, Id, Expires, KindField, Leg, Metadata, Postings, Recorded, Target,
         Revision, Drift, Source, TenantField, Transaction, Version,
     ],
     [
         Metadata, Drift, Version, KindField, Id, Correlation, TenantField, Transaction, Target,
-        Leg, Revision, Recorded, Effective, Source, Postings,
+        Leg, Revision, Recorded, Effective, Expires, Source, Postings,
     ],
     [
-        Postings, Target, Drift, Correlation, Source, Recorded, Effective, Revision, Leg,
+        Postings, Target, Expires, Drift, Correlation, Source, Recorded, Effective, Revision, Leg,
         Transaction, KindField, TenantField, Id, Metadata, Version,
     ],
 ];
@@ -127,6 +128,12 @@ impl Writer<'_> {
                 }
             }
             Target => self.target(),
+            Expires => {
+                if let Some(expires) = event.expires {
+                    self.key("expires_at");
+                    text::instant(self.out, expires);
+                }
+            }
             Drift if look.drift => {
                 self.literal("schema_hint", b"\"ledger-event/1.7\"");
                 self.literal("pii", b"{\"class\":null,\"fields\":[\"payer.name\"]}");
@@ -182,7 +189,12 @@ impl Writer<'_> {
         let Some(target) = self.event.target else {
             return;
         };
-        self.key(if self.event.kind == Kind::Refund { "refunds" } else { "reverses" });
+        self.key(match self.event.kind {
+            Kind::Refund => "refunds",
+            Kind::Capture => "captures",
+            Kind::Release => "releases",
+            Kind::Post | Kind::Correct | Kind::Reverse | Kind::Hold => "reverses",
+        });
         self.tenant.transaction_id(self.out, target, self.event.look.escaped);
     }
 
@@ -252,5 +264,8 @@ fn kind_name(kind: Kind) -> &'static [u8] {
         Kind::Correct => b"\"correct\"",
         Kind::Reverse => b"\"reverse\"",
         Kind::Refund => b"\"refund\"",
+        Kind::Hold => b"\"hold\"",
+        Kind::Capture => b"\"capture\"",
+        Kind::Release => b"\"release\"",
     }
 }

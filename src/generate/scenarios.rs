@@ -7,10 +7,12 @@ use super::tally::Hostility;
 use super::text::When;
 use super::world::SUSPENSE;
 
+mod holds;
+
 type Scenario = fn(&mut Planner);
 
 /// The scenarios and how often each is planned, in parts of [`TOTAL`].
-const SCENARIOS: [(u64, Scenario); 20] = [
+const SCENARIOS: [(u64, Scenario); 26] = [
     (5_900, plain),
     (600, two_legs),
     (900, |p| correct(p, Age::Recent)),
@@ -31,6 +33,12 @@ const SCENARIOS: [(u64, Scenario); 20] = [
     (40, same_revision_conflict),
     (20, other_kind_conflict),
     (40, unbalanced),
+    (300, holds::plain),
+    (60, holds::early_resolution),
+    (40, holds::late_resolution),
+    (30, holds::over_capture),
+    (60, holds::corrected),
+    (20, holds::wrong_target),
 ];
 
 const TOTAL: u64 = {
@@ -118,7 +126,7 @@ fn correction(p: &mut Planner, opening: &Event, revision: u64) -> Event {
         line.account = p.customer(opening.tenant);
     }
     correct.lines = Some(lines);
-    if opening.kind != Kind::Post {
+    if !matches!(opening.kind, Kind::Post | Kind::Hold) {
         correct.planted.add(Hostility::LinkCorrection);
     }
     correct
@@ -270,16 +278,7 @@ fn refund_of(p: &mut Planner, target: &Event, part: u64) -> Event {
     let transaction = p.new_transaction(target.tenant);
     let mut refund = p.event(Kind::Refund, target.tenant, transaction);
     refund.target = Some(target.transaction);
-    let lines = target.lines.unwrap_or_default();
-    let first = lines.as_slice().first().copied().unwrap_or_default();
-    let other = lines.as_slice().iter().find(|l| l.credit != first.credit);
-    let back = other.map_or(SUSPENSE, |l| l.account);
-    let amount = first.amount / part;
-    let (from, to) = if first.credit { (first.account, back) } else { (back, first.account) };
-    refund.lines = Some(Lines::of(&[
-        Line::debit(from, first.currency, amount),
-        Line::credit(to, first.currency, amount),
-    ]));
+    refund.lines = Some(holds::part_of(target.lines.unwrap_or_default(), part).opposite());
     refund
 }
 

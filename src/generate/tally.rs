@@ -65,6 +65,10 @@ counted! {
         TrailingGarbage,
         /// A `reverse` has a leg.
         LegOnReverse,
+        /// A `release` carries postings.
+        PostingsOnRelease,
+        /// A `hold` does not say when it ends.
+        HoldWithoutEnd,
         /// A `correct` has revision 1.
         CorrectRevisionOne,
         /// A currency is in lower case, too long, or begins with a digit.
@@ -77,7 +81,7 @@ counted! {
         TooLong,
         /// The record is larger than 1 MiB.
         TooLarge,
-        /// The record is sound, but of a kind that this program does not support yet (`hold`,
+        /// The record is sound, but of a kind that this program does not support yet (`account`,
         /// `statement_line`…). The one poison that a later version will accept.
         LaterKind,
     }
@@ -113,7 +117,7 @@ counted! {
         EarlyCorrection,
         /// A correction whose opening never comes.
         LostOpening,
-        /// A correction of a reversal or refund.
+        /// A correction of a reversal, refund or capture.
         LinkCorrection,
         /// A reversal that derives its postings.
         DerivedReversal,
@@ -141,6 +145,28 @@ counted! {
         EarlyRefund,
         /// A refund whose target never comes.
         LostRefund,
+        /// A capture that derives its postings.
+        DerivedCapture,
+        /// A capture that carries its postings.
+        CarriedCapture,
+        /// A release.
+        Release,
+        /// A hold that nothing resolves.
+        OpenHold,
+        /// A correction of a hold that is captured.
+        HoldCorrection,
+        /// A capture or release that comes before its hold.
+        EarlyResolution,
+        /// The second or third capture or release of one hold.
+        LateResolution,
+        /// A capture or release whose hold never comes.
+        LostResolution,
+        /// A capture of more than the hold.
+        OverCapture,
+        /// A reversal or refund of a capture.
+        CaptureTakenBack,
+        /// A capture or release of what is no hold, or a reversal of a hold.
+        WrongTarget,
         /// A transaction that does not balance.
         Unbalanced,
         /// The first event behind a gap in its sequence.
@@ -193,6 +219,12 @@ pub enum RecordKind {
     Reverse,
     /// A valid `refund`.
     Refund,
+    /// A valid `hold`.
+    Hold,
+    /// A valid `capture`.
+    Capture,
+    /// A valid `release`.
+    Release,
     /// A record that must be quarantined.
     Poison(Poison),
 }
@@ -204,7 +236,7 @@ pub struct Summary {
     pub records: u64,
     /// Their size as JSONL, a newline each.
     pub bytes: u64,
-    /// Valid `post` records, duplicates included, as in the next three.
+    /// Valid `post` records, duplicates included, as in the next six.
     pub posts: u64,
     /// Valid `correct` records.
     pub corrections: u64,
@@ -212,6 +244,12 @@ pub struct Summary {
     pub reversals: u64,
     /// Valid `refund` records.
     pub refunds: u64,
+    /// Valid `hold` records.
+    pub holds: u64,
+    /// Valid `capture` records.
+    pub captures: u64,
+    /// Valid `release` records.
+    pub releases: u64,
     poison: [u64; Poison::ALL.len()],
     planted: [u64; Hostility::ALL.len()],
 }
@@ -225,6 +263,9 @@ impl Default for Summary {
             corrections: 0,
             reversals: 0,
             refunds: 0,
+            holds: 0,
+            captures: 0,
+            releases: 0,
             poison: [0; Poison::ALL.len()],
             planted: [0; Hostility::ALL.len()],
         }
@@ -264,6 +305,9 @@ impl Summary {
             RecordKind::Correct => self.corrections += 1,
             RecordKind::Reverse => self.reversals += 1,
             RecordKind::Refund => self.refunds += 1,
+            RecordKind::Hold => self.holds += 1,
+            RecordKind::Capture => self.captures += 1,
+            RecordKind::Release => self.releases += 1,
             RecordKind::Poison(poison) => self.poison[poison as usize] += 1,
         }
         for (count, hostility) in self.planted.iter_mut().zip(Hostility::ALL) {

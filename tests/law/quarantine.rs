@@ -51,7 +51,7 @@ fn reasons(poison: Poison) -> &'static [Reason] {
         | Poison::TrailingGarbage
         | Poison::NotJson
         | Poison::NotAnObject => &[R::BadSyntax],
-        Poison::EmptyObject | Poison::MissingField => &[R::MissingField],
+        Poison::EmptyObject | Poison::MissingField | Poison::HoldWithoutEnd => &[R::MissingField],
         Poison::InvalidUtf8 => &[R::NotUtf8],
         // A lone surrogate is a string of JSON, but no text.
         Poison::AmountNumber | Poison::LoneSurrogate => &[R::BadType],
@@ -70,6 +70,7 @@ fn reasons(poison: Poison) -> &'static [Reason] {
         Poison::VersionTwo => &[R::UnsupportedVersion],
         Poison::TooDeep => &[R::TooDeep],
         Poison::LegOnReverse => &[R::LegNotAllowed],
+        Poison::PostingsOnRelease => &[R::PostingsNotAllowed],
         Poison::CorrectRevisionOne => &[R::BadRevision],
         Poison::BadCurrency => &[R::BadCurrency],
         // An escaped one is in the account's name, a bare one is no JSON.

@@ -1,8 +1,8 @@
 //! `shard_imbalance`: debits against credits over each of 256 hash ranges of transactions, to
 //! find in which part of the books a trial imbalance is.
 //!
-//! In: changes of sums by book and hash range. Out: rows of `imbalances`. Subject: the range, three
-//! digits; amount: debits − credits. State: one sum a key, in the store.
+//! In: changes of sums by book and hash range, posted and pending. Out: rows of `imbalances`.
+//! Subject: the range, three digits; amount: debits − credits. State: one sum a key, in the store.
 
 use timely::dataflow::Stream;
 use trueup_ledger::transaction::sides_detail;

@@ -363,3 +363,31 @@ fn decode_mark(bytes: &[u8]) -> Result<Option<Mark>, CodecError> {
     }
     Ok(Some(Mark { epoch, commit_hash, configuration, shards }))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn state_of_another_version_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path(), 1 << 20).unwrap();
+        let hash = "hash".to_owned();
+        let mark = Mark {
+            epoch: Epoch(7),
+            commit_hash: hash,
+            configuration: String::new(),
+            shards: Shards::ALL,
+        };
+        disk.ingest::<StateError>(&mark, |_| Ok(())).unwrap();
+        assert_eq!(disk.mark().unwrap(), Some(mark.clone()));
+        let mut bytes = Vec::new();
+        encode_mark(&mark, &mut bytes);
+        bytes[0] = u8::try_from(FORMAT).unwrap() - 1;
+        disk.keyspace.insert(MARK, &bytes).unwrap();
+        let error = disk.mark().unwrap_err().to_string();
+        assert!(error.contains("another version of trueup wrote it"), "{error}");
+    }
+}

@@ -3,9 +3,11 @@
 use trueup_ledger::TransactionKey;
 use trueup_ledger::codec::{CodecError, Reader, put_text};
 
+use differential_dataflow::difference::IsZero;
+
 use super::{Encode, KeyBytes, Space, StateKey, StateValue};
 use crate::names::{AccountKey, AccountName};
-use crate::sums::Sides;
+use crate::sums::{Balance, Sides};
 
 fn wide(bytes: &[u8]) -> Result<u128, CodecError> {
     Ok(u128::from_be_bytes(bytes.try_into().map_err(|_| CodecError)?))
@@ -85,6 +87,28 @@ impl StateValue for Sides {
         let (debits, credits) = (i128::from_le_bytes(sum()?), i128::from_le_bytes(sum()?));
         let lines = reader.bytes(8)?.try_into().map_err(|_| CodecError)?;
         Ok(Sides { debits, credits, lines: i64::from_le_bytes(lines) })
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Few accounts have anything pending at a time, and only these pay for it.
+impl Encode for Balance {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.posted.encode(out);
+        if !self.pending.is_zero() {
+            self.pending.encode(out);
+        }
+    }
+}
+
+impl StateValue for Balance {
+    fn decode(reader: &mut Reader<'_>) -> Result<Balance, CodecError> {
+        let posted = Sides::decode(reader)?;
+        let pending = if reader.is_empty() { Sides::default() } else { Sides::decode(reader)? };
+        Ok(Balance { posted, pending })
     }
 
     fn heap_bytes(&self) -> usize {

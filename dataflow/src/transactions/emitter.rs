@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use trueup_ledger::table::{Table, Value, decode_row, encode_row};
-use trueup_ledger::transaction::RowSink;
+use trueup_ledger::transaction::{PENDING, RowSink};
 use trueup_ledger::{Side, View};
 
 use differential_dataflow::difference::{IsZero, Semigroup};
@@ -18,8 +18,13 @@ use crate::sums::Sides;
 
 /// Sums by account, currency and date.
 pub(crate) type Movements = Vec<((AccountKey, i32), Sides)>;
+/// Sums by account and currency.
+pub(crate) type Pending = Vec<(AccountKey, Sides)>;
 /// Sums by tenant, currency and hash range of transactions.
 pub(crate) type Shards = Vec<((Book, u8), Sides)>;
+
+/// Sums that are gathered.
+type Sums<K> = HashMap<K, Sides, KeyHasher>;
 
 /// Gathers rows, and the sums of the posting lines among them.
 #[derive(Debug)]
@@ -27,10 +32,12 @@ pub(crate) struct Emitter {
     postings: Table,
     totals: Table,
     imbalances: Table,
-    movements: HashMap<(AccountKey, i32), Sides, KeyHasher>,
+    movements: Sums<(AccountKey, i32)>,
+    pending: Sums<AccountKey>,
     books: Interner,
     known_books: HashMap<AccountKey, Book, KeyHasher>,
-    shards: HashMap<(AccountKey, u8), Sides, KeyHasher>,
+    shards: Sums<(AccountKey, u8)>,
+    pending_shards: Sums<(AccountKey, u8)>,
     interner: Interner,
     accepted: BTreeMap<u32, Accepted>,
 }
@@ -40,7 +47,9 @@ pub(crate) struct Emitter {
 pub(crate) struct Emitted {
     pub(crate) tables: Vec<Table>,
     pub(crate) movements: Movements,
+    pub(crate) pending: Pending,
     pub(crate) shards: Shards,
+    pub(crate) pending_shards: Shards,
     pub(crate) names: Vec<AccountName>,
     pub(crate) accepted: Vec<(u32, Accepted)>,
 }
@@ -52,9 +61,11 @@ impl Emitter {
             totals: Table::new(View::TransactionTotals),
             imbalances: Table::new(View::Imbalances),
             movements: HashMap::default(),
+            pending: HashMap::default(),
             books: Interner::default(),
             known_books: HashMap::default(),
             shards: HashMap::default(),
+            pending_shards: HashMap::default(),
             interner: Interner::default(),
             accepted: BTreeMap::new(),
         }
@@ -93,7 +104,10 @@ impl Emitter {
             Value::Amount(units),
             Value::Text(currency),
             Value::Instant(effective_at),
-            ..,
+            _,
+            _,
+            Value::Text(status),
+            _,
         ] = *values
         else {
             unreachable!("a row of postings has another form");
@@ -101,10 +115,15 @@ impl Emitter {
         let side = if side == Side::Debit.name() { Side::Debit } else { Side::Credit };
         let line = Sides::of_line(side, units, diff);
         let key = self.interner.account(tenant, account, currency);
+        let book = self.books.account(tenant, "", currency);
+        if status == PENDING {
+            self.pending.entry(key).or_default().plus_equals(&line);
+            self.pending_shards.entry((book, shard)).or_default().plus_equals(&line);
+            return;
+        }
         // Dates of four-digit years are well within 32 bits of days.
         let date = i32::try_from(effective_at.div_euclid(86_400_000_000)).unwrap_or(i32::MAX);
         self.movements.entry((key, date)).or_default().plus_equals(&line);
-        let book = self.books.account(tenant, "", currency);
         self.shards.entry((book, shard)).or_default().plus_equals(&line);
     }
 
@@ -125,16 +144,22 @@ impl Emitter {
             self.known_books.insert(book.key, book);
         }
         let books = &self.known_books;
-        let shards = self.shards.drain().filter(|(_, sides)| !sides.is_zero());
-        let shards = shards.map(|((book, shard), sides)| ((books[&book].clone(), shard), sides));
+        let of_books = |((book, shard), sides)| ((books[&book].clone(), shard), sides);
         Emitted {
             tables,
-            shards: shards.collect(),
-            movements: self.movements.drain().filter(|(_, sides)| !sides.is_zero()).collect(),
+            shards: changed(&mut self.shards).map(of_books).collect(),
+            pending_shards: changed(&mut self.pending_shards).map(of_books).collect(),
+            movements: changed(&mut self.movements).collect(),
+            pending: changed(&mut self.pending).collect(),
             names: self.interner.take_fresh(),
             accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
         }
     }
+}
+
+/// Takes out the sums that are not nothing.
+fn changed<K>(sums: &mut Sums<K>) -> impl Iterator<Item = (K, Sides)> + '_ {
+    sums.drain().filter(|(_, sides)| !sides.is_zero())
 }
 
 /// A transaction's rows as bytes, so that two states can be compared: one buffer for all rows, each

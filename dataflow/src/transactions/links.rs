@@ -1,9 +1,10 @@
 //! How linked transactions come to agree within one epoch.
 //!
-//! A reversal or refund *claims* its target; the target *answers* with its kind and with what is to
-//! be derived; nets flow back up. A change must never be answered from a state that is about to
-//! be withdrawn, or two transactions that come to reverse each other would keep each other's stale
-//! lines alive. Hence phases, each of which is quiet everywhere before the next begins:
+//! Whatever names a target *claims* it; the target *answers* with its kind and with what is to be
+//! derived, a hold also with who resolved it before; nets flow back up. A change must never be
+//! answered from a state that is about to be withdrawn, or two transactions that come to reverse
+//! each other would keep each other's stale lines alive. Hence phases, each of which is quiet
+//! everywhere before the next begins:
 //!
 //! ```text
 //! Invalidate  claims go up; what may be false goes down and is forgotten, all the way
@@ -17,14 +18,19 @@
 //! ```
 //!
 //! Every message is sent once per link and phase. A transaction that nothing links never gets here.
+//!
+//! Who resolves a hold follows from the claims on it, so a hold keeps nothing more of it. A hold
+//! names nobody and is always settled; whatever else is captured, released or refunded says so at
+//! once, settled or not, as it only has to say its kind. So only reversals wait for each other.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use trueup_ledger::transaction::{ByCurrency, Fold, Inflows, OrphanCause, Standing, add_to, fold};
+use trueup_ledger::transaction::{ByCurrency, Inflows};
 use trueup_ledger::{Kind, TransactionKey};
 
-use super::state::{Answer, Child, Claim, Derivation, Events, Links, State, stored};
+use super::standing::{claim_of, has_effect, inflows, senior, standing, with_fold};
+use super::state::{Answer, Child, Claim, Derivation, State};
 
 /// The phases of an epoch, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +74,7 @@ pub(crate) enum Message {
     Trim,
     /// A net of mine will come.
     Expect,
-    /// Count this of mine as reversed or refunded.
+    /// Count this of mine as reversed, refunded or captured.
     Nets(ByCurrency),
 }
 
@@ -101,55 +107,6 @@ pub(crate) struct Touched {
     contributed: bool,
 }
 
-/// Returns the fold of a state's events.
-pub(crate) fn with_fold<R>(events: &Events, f: impl FnOnce(Option<&Fold<'_, '_>>) -> R) -> R {
-    let events: Vec<_> = events.iter().map(|canonical| stored(canonical)).collect();
-    f(fold(&events).as_ref())
-}
-
-/// Returns how a transaction stands towards its target.
-pub(crate) fn standing(fold: &Fold<'_, '_>, links: &Links) -> Standing {
-    let Some(opening) = fold.link() else {
-        return Standing::Clear;
-    };
-    if links.circle {
-        return Standing::Orphan(OrphanCause::Circle);
-    }
-    let Some(answer) = &links.heard else {
-        return Standing::Clear;
-    };
-    match answer.kind {
-        None => return Standing::Orphan(OrphanCause::TargetMissing),
-        Some(kind) if !opening.kind.may_link_to(kind) => {
-            return Standing::Orphan(OrphanCause::TargetKind);
-        }
-        Some(_) => {}
-    }
-    if !fold.derives() {
-        return Standing::Clear;
-    }
-    match &answer.derivation {
-        Derivation::None => Standing::Clear,
-        Derivation::Lines(lines) => Standing::Derives(lines.clone()),
-        Derivation::Lost(gross) => Standing::WithoutEffect(gross.clone()),
-    }
-}
-
-/// Returns what those that name a transaction contribute.
-pub(crate) fn inflows(links: &Links) -> Inflows {
-    let mut inflows = Inflows::default();
-    for child in links.children.values() {
-        let sums = match child.claim.kind {
-            Kind::Reverse => &mut inflows.reversed,
-            _ => &mut inflows.refunded,
-        };
-        for (currency, units) in &child.nets {
-            add_to(sums, currency, *units);
-        }
-    }
-    inflows
-}
-
 impl Touched {
     pub(crate) fn new(key: TransactionKey, state: State) -> Touched {
         Touched {
@@ -176,13 +133,15 @@ impl Touched {
         }
     }
 
-    fn reverses(&self) -> bool {
-        matches!(&self.state.links.claimed, Some((_, claim)) if claim.kind == Kind::Reverse)
+    /// Whether what we are to others depends on our target.
+    fn depends(&self) -> bool {
+        let claimed = self.state.links.claimed.as_ref();
+        claimed.is_some_and(|(_, claim)| matches!(claim.kind, Kind::Reverse | Kind::Capture))
     }
 
-    /// Whether our own standing is known. Only reversals depend on their targets.
+    /// Whether our own standing is known, as far as others depend on it.
     fn settled(&self) -> bool {
-        !self.reverses() || self.state.links.heard.is_some() || self.state.links.circle
+        !self.depends() || self.state.links.heard.is_some() || self.state.links.circle
     }
 
     pub(crate) fn is_unsettled(&self) -> bool {
@@ -199,7 +158,7 @@ impl Touched {
         links.heard = None;
         links.circle = false;
         links.circle_child = None;
-        if self.reverses() && !self.unsettled {
+        if self.depends() && !self.unsettled {
             self.unsettled = true;
             self.tell_again(|child| child.claim.kind == Kind::Reverse, outbox);
         }
@@ -256,7 +215,7 @@ impl Touched {
             Message::Withdraw => {
                 self.tell.remove(&from);
                 if let Some(child) = self.state.links.children.remove(&from) {
-                    self.rivals_changed(from, child.claim.derives, outbox);
+                    self.rivals_changed(from, child.claim.contends(), outbox);
                 }
             }
             Message::Invalidate if from_target => self.unsettle(outbox),
@@ -289,20 +248,20 @@ impl Touched {
     }
 
     fn claimed_by(&mut self, from: TransactionKey, claim: Claim, outbox: &mut Vec<Mail>) {
-        let derives = claim.derives;
+        let contends = claim.contends();
         let child = Child { claim, nets: ByCurrency::new() };
         let before = self.state.links.children.insert(from, child);
         self.tell.insert(from);
-        let derived = before.is_some_and(|child| child.claim.derives);
-        self.rivals_changed(from, derives || derived, outbox);
+        let contended = before.is_some_and(|child| child.claim.contends());
+        self.rivals_changed(from, contends || contended, outbox);
     }
 
-    /// Another reversal may have the effect now that one has come, changed or gone.
-    fn rivals_changed(&mut self, whose: TransactionKey, derives: bool, outbox: &mut Vec<Mail>) {
+    /// Another one may have the effect now that one has come, changed or gone.
+    fn rivals_changed(&mut self, whose: TransactionKey, contends: bool, outbox: &mut Vec<Mail>) {
         // Whoever claims later in this epoch is told for its claim, so once is enough for all.
-        if derives && !std::mem::replace(&mut self.rivals_told, true) {
+        if contends && !std::mem::replace(&mut self.rivals_told, true) {
             let rivals = self.state.links.children.iter();
-            let rivals = rivals.filter(|(key, child)| **key != whose && child.claim.derives);
+            let rivals = rivals.filter(|(key, child)| **key != whose && child.claim.contends());
             for rival in rivals.map(|(key, _)| *key).collect::<Vec<_>>() {
                 if self.tell.insert(rival) {
                     self.send(rival, Message::Invalidate, outbox);
@@ -311,21 +270,28 @@ impl Touched {
         }
     }
 
-    /// Answers everyone who waits, if we are settled.
+    /// Takes those who wait and can be answered: all once we are settled, before only those who
+    /// ask for no more than our kind.
+    fn take_answerable(&mut self) -> BTreeSet<TransactionKey> {
+        let mut tell = std::mem::take(&mut self.tell);
+        if !tell.is_empty() && !self.settled() {
+            let children = &self.state.links.children;
+            let reverses = |key: &TransactionKey| {
+                children.get(key).is_some_and(|child| child.claim.kind == Kind::Reverse)
+            };
+            self.tell = tell.iter().copied().filter(reverses).collect();
+            tell.retain(|key| !self.tell.contains(key));
+        }
+        tell
+    }
+
+    /// Answers everyone who waits and can be answered.
     pub(crate) fn answer(&mut self, outbox: &mut Vec<Mail>) {
-        if self.tell.is_empty() || !self.settled() {
+        let tell = self.take_answerable();
+        if tell.is_empty() {
             return;
         }
-        let tell = std::mem::take(&mut self.tell);
         let links = &self.state.links;
-        // The member of our circle that names us is an orphan: no rival, and it asks nobody.
-        let rivals = links
-            .children
-            .iter()
-            .filter(|(key, child)| child.claim.derives && Some(**key) != links.circle_child);
-        let winner = rivals
-            .min_by(|(_, a), (_, b)| a.claim.seniority().cmp(&b.claim.seniority()))
-            .map(|(key, _)| *key);
         let (kind, lines, gross) = with_fold(&self.state.events, |fold| match fold {
             None => (None, Vec::new(), ByCurrency::new()),
             Some(fold) => {
@@ -336,12 +302,24 @@ impl Touched {
                 (fold.opening.map(|opening| opening.kind), lines, gross)
             }
         });
+        let may = |claim: &Claim| {
+            claim.contends() && kind.is_some_and(|kind| claim.kind.may_link_to(kind))
+        };
+        let winner = senior(links, may);
         for child in tell {
-            let derives = links.children.get(&child).is_some_and(|child| child.claim.derives);
-            let derivation = match (derives, winner == Some(child)) {
-                (false, _) => Derivation::None,
-                (true, true) => Derivation::Lines(lines.clone()),
-                (true, false) => Derivation::Lost(gross.clone()),
+            let claim = links.children.get(&child).map(|child| &child.claim);
+            let derivation = match (claim, winner) {
+                (Some(claim), Some((winner, _))) if winner == child && claim.derives => {
+                    Derivation::Lines(lines.clone())
+                }
+                (Some(claim), Some((winner, before))) if winner != child && may(claim) => {
+                    if claim.kind.resolves() {
+                        Derivation::Resolved(before.transaction_id.clone())
+                    } else {
+                        Derivation::Lost(gross.clone())
+                    }
+                }
+                _ => Derivation::None,
             };
             let answer = Answer { kind, derivation };
             self.send(child, Message::Answer(answer), outbox);
@@ -398,10 +376,8 @@ impl Touched {
         let waits = !self.expected.is_empty();
         let nets = with_fold(&self.state.events, |fold| {
             let standing = fold.map(|fold| (fold, standing(fold, links)));
-            match standing {
-                None | Some((_, Standing::Orphan(_) | Standing::WithoutEffect(_))) => {
-                    Some(ByCurrency::new())
-                }
+            match standing.filter(|(fold, standing)| has_effect(fold, standing)) {
+                None => Some(ByCurrency::new()),
                 Some(_) if waits => None,
                 Some((fold, standing)) => {
                     let mut nets = fold.meaning(&standing, &inflows(links)).nets();
@@ -415,18 +391,4 @@ impl Touched {
             self.send_up(Message::Nets(nets), outbox);
         }
     }
-}
-
-/// Returns the target that a fold names, and the claim on it.
-fn claim_of(fold: &Fold<'_, '_>) -> Option<(TransactionKey, Claim)> {
-    let opening = fold.link()?;
-    let target = TransactionKey::of(fold.tenant, opening.target.as_deref()?);
-    let claim = Claim {
-        kind: opening.kind,
-        derives: fold.derives(),
-        recorded_at: opening.recorded_at,
-        event_id: opening.event_id.as_ref().into(),
-        transaction_id: fold.transaction_id.into(),
-    };
-    Some((target, claim))
 }

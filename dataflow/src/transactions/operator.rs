@@ -69,14 +69,19 @@ fn build<'s, 'i>(
     let (mail_output, mail_out) = builder.new_output();
     let (table_output, tables) = builder.new_output();
     let (movement_output, movements) = builder.new_output();
+    let (pending_output, pending) = builder.new_output();
     let (shard_output, shards) = builder.new_output();
+    let (pending_shard_output, pending_shards) = builder.new_output();
     let (name_output, names) = builder.new_output();
     let (accepted_output, accepted) = builder.new_output();
     let mut mail_output: Builder<Mail> = OutputBuilder::from(mail_output);
     let mut table_output: Builder<Table> = OutputBuilder::from(table_output);
     let mut movement_output: Builder<((AccountKey, i32), Sides)> =
         OutputBuilder::from(movement_output);
+    let mut pending_output: Builder<(AccountKey, Sides)> = OutputBuilder::from(pending_output);
     let mut shard_output: Builder<((Book, u8), Sides)> = OutputBuilder::from(shard_output);
+    let mut pending_shard_output: Builder<((Book, u8), Sides)> =
+        OutputBuilder::from(pending_shard_output);
     let mut name_output: Builder<AccountName> = OutputBuilder::from(name_output);
     let mut accepted_output: Builder<(u32, Accepted)> = OutputBuilder::from(accepted_output);
     builder.build(move |_capabilities| {
@@ -93,16 +98,20 @@ fn build<'s, 'i>(
             let mut mail_out = mail_output.activate();
             let mut tables = table_output.activate();
             let mut movements = movement_output.activate();
+            let mut pending = pending_output.activate();
             let mut shards = shard_output.activate();
+            let mut pending_shards = pending_shard_output.activate();
             let mut names = name_output.activate();
             let mut accepted = accepted_output.activate();
             while let Some((held, mut outbox, mut emitted)) = schedule.step(frontiers) {
                 mail_out.session(&held.0[0]).give_container(&mut outbox);
                 tables.session(&held.0[1]).give_container(&mut emitted.tables);
                 movements.session(&held.0[2]).give_container(&mut emitted.movements);
-                shards.session(&held.0[3]).give_container(&mut emitted.shards);
-                names.session(&held.0[4]).give_container(&mut emitted.names);
-                accepted.session(&held.0[5]).give_container(&mut emitted.accepted);
+                pending.session(&held.0[3]).give_container(&mut emitted.pending);
+                shards.session(&held.0[4]).give_container(&mut emitted.shards);
+                pending_shards.session(&held.0[5]).give_container(&mut emitted.pending_shards);
+                names.session(&held.0[6]).give_container(&mut emitted.names);
+                accepted.session(&held.0[7]).give_container(&mut emitted.accepted);
             }
         }
     });
@@ -110,7 +119,9 @@ fn build<'s, 'i>(
     Changes {
         tables: tables.leave(outer),
         movements: movements.leave(outer),
+        pending: pending.leave(outer),
         shards: shards.leave(outer),
+        pending_shards: pending_shards.leave(outer),
         names: names.leave(outer),
         accepted: accepted.leave(outer),
     }
@@ -122,7 +133,7 @@ struct Held(Vec<Capability<Time>>);
 
 impl Held {
     fn retain(capability: impl Fn(usize) -> Capability<Time>) -> Held {
-        Held((0..6).map(capability).collect())
+        Held((0..8).map(capability).collect())
     }
 
     fn time(&self) -> Time {

@@ -10,7 +10,8 @@ use trueup_ledger::transaction::{Inflows, Standing, fold};
 use trueup_ledger::{Kind, Scale, TransactionKey, View, table::Value};
 
 use super::emitter::{Emitter, EncodedRows, emit_difference};
-use super::links::{Mail, Phase, Touched, inflows, standing, with_fold};
+use super::links::{Mail, Phase, Touched};
+use super::standing::{inflows, standing, with_fold};
 use super::state::{State, stored};
 use crate::hash::KeyHasher;
 use crate::record::EventRecord;
@@ -252,6 +253,7 @@ mod tests {
             recorded_at: Timestamp::from_parts(0, 0).unwrap(),
             source: Source { service: "s".into(), sequence: None },
             target: Some("t2".into()),
+            expires_at: None,
             postings: Vec::new(),
         };
         EventRecord::new(&event, Origin { partition: 0, ordinal: 0 }, &mut Vec::new())

@@ -19,7 +19,7 @@ const COMPOUND: u8 = 0xff;
 /// What a transaction says of itself to the one it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claim {
-    /// `reverse` or `refund`.
+    /// `reverse`, `refund`, `capture` or `release`.
     pub(crate) kind: Kind,
     /// Whether its lines are to be derived.
     pub(crate) derives: bool,
@@ -34,6 +34,11 @@ pub(crate) struct Claim {
 impl Claim {
     pub(crate) fn seniority(&self) -> (Timestamp, &str, &str) {
         (self.recorded_at, &self.event_id, &self.transaction_id)
+    }
+
+    /// Whether only one of those that make such claims on one target has the effect.
+    pub(crate) fn contends(&self) -> bool {
+        self.derives || self.kind.resolves()
     }
 }
 
@@ -55,13 +60,16 @@ pub(crate) enum Derivation {
     Lines(Vec<Posting<'static>>),
     /// A smaller reversal has the effect; the target's gross.
     Lost(ByCurrency),
+    /// This transaction has resolved the hold before.
+    Resolved(Box<str>),
 }
 
 /// A transaction that names this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Child {
     pub(crate) claim: Claim,
-    /// What it contributes to `reversed` or `refunded`; empty while it is not effective.
+    /// What it contributes to `reversed`, `refunded` or what was captured; empty while it is not
+    /// effective.
     pub(crate) nets: ByCurrency,
 }
 
@@ -174,6 +182,9 @@ fn put_kind(out: &mut Vec<u8>, kind: Option<Kind>) {
         Some(Kind::Correct) => 2,
         Some(Kind::Reverse) => 3,
         Some(Kind::Refund) => 4,
+        Some(Kind::Hold) => 5,
+        Some(Kind::Capture) => 6,
+        Some(Kind::Release) => 7,
     });
 }
 
@@ -184,6 +195,9 @@ fn read_kind(reader: &mut Reader<'_>) -> Result<Option<Kind>, CodecError> {
         2 => Ok(Some(Kind::Correct)),
         3 => Ok(Some(Kind::Reverse)),
         4 => Ok(Some(Kind::Refund)),
+        5 => Ok(Some(Kind::Hold)),
+        6 => Ok(Some(Kind::Capture)),
+        7 => Ok(Some(Kind::Release)),
         _ => Err(CodecError),
     }
 }
@@ -243,6 +257,10 @@ fn put_answer(out: &mut Vec<u8>, answer: &Answer) {
             out.push(2);
             put_sums(out, gross);
         }
+        Derivation::Resolved(resolver) => {
+            out.push(3);
+            put_text(out, resolver);
+        }
     }
 }
 
@@ -261,6 +279,7 @@ fn read_answer(reader: &mut Reader<'_>) -> Result<Answer, CodecError> {
             Derivation::Lines(lines.collect::<Result<_, CodecError>>()?)
         }
         2 => Derivation::Lost(read_sums(reader)?),
+        3 => Derivation::Resolved(reader.text()?.into()),
         _ => return Err(CodecError),
     };
     Ok(Answer { kind, derivation })

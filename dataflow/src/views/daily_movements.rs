@@ -1,7 +1,7 @@
 //! `daily_movements`: sums of posted lines by account, currency and effective date.
 //!
-//! In: changes of sums by account and date. Out: rows of `daily_movements`. Key: tenant, account,
-//! currency, date. State: one total a key.
+//! In: changes of posted sums by account and date. Out: rows of `daily_movements`. Key: tenant,
+//! account, currency, date. State: one total a key.
 
 use timely::dataflow::Stream;
 use trueup_ledger::View;
@@ -27,7 +27,7 @@ pub(crate) fn daily_movements<'s>(
         state,
         (Space::Days, View::DailyMovements),
         |key| key.0,
-        |name, key, sides, table, diff| {
+        |name, key, sides: &Sides, table, diff| {
             let row = [
                 Value::Text(&name.tenant),
                 Value::Text(&name.account),

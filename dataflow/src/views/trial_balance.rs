@@ -1,8 +1,8 @@
 //! `trial_balance`: debits against credits of all posted lines by currency.
 //!
-//! In: changes of sums by book and hash range. Out: the collection of books with their sums, and
-//! its rows. Key: tenant, currency. State: an arrangement of one sum a key, which begins with the
-//! sums that the store has kept.
+//! In: changes of posted sums by book and hash range. Out: the collection of books with their sums,
+//! and its rows. Key: tenant, currency. State: an arrangement of one sum a key, which begins with
+//! the sums that the store has kept.
 
 use differential_dataflow::operators::CountTotal;
 use differential_dataflow::{AsCollection, VecCollection};

@@ -97,3 +97,23 @@ fn a_chain_of_thousands_of_reversals_in_one_epoch() {
     text.push_str("expect balances(account, balance)\n  cash | 5\n  sales | -5\n");
     check(Implementation::Engine, &parse(&text).unwrap()[0], 2, <[_]>::to_vec);
 }
+
+/// As many that resolve one hold, and what takes each of them back: one answer each, not one for
+/// each of the others.
+#[test]
+fn a_hold_that_thousands_resolve_in_one_epoch() {
+    use std::fmt::Write as _;
+
+    let mut text = "case resolved\nspec: Further ones are hold_already_resolved\n".to_owned();
+    text.push_str("hold h e0 cash:5:EUR sales:-5:EUR\n");
+    for place in 1..=3000 {
+        let carried = if place % 3 == 0 { "cash:1:EUR sales:-1:EUR" } else { "" };
+        writeln!(text, "capture c{place} e{place} rec={place} of=h {carried}").unwrap();
+        writeln!(text, "reverse r{place} e{place} of=c{place}").unwrap();
+    }
+    text.push_str("expect transaction_totals(transaction_id, gross, status) transaction_id=h\n");
+    text.push_str("  h | 5 | captured\n");
+    text.push_str("expect balances(account, posted_debits, balance)\n  cash | 1005 | 0\n");
+    text.push_str("  sales | 1005 | 0\n");
+    check(Implementation::Engine, &parse(&text).unwrap()[0], 2, <[_]>::to_vec);
+}

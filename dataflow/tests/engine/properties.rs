@@ -38,6 +38,11 @@ pub(crate) fn event() -> impl Strategy<Value = Event<'static>> {
         Kind::Reverse,
         Kind::Reverse,
         Kind::Refund,
+        Kind::Hold,
+        Kind::Hold,
+        Kind::Capture,
+        Kind::Capture,
+        Kind::Release,
     ]);
     let rest = (0_i64..4, 0_i64..3, 2_u64..4, any::<bool>(), prop::option::of(1_u64..7));
     (names, kind, rest, postings(), posting()).prop_map(
@@ -45,6 +50,9 @@ pub(crate) fn event() -> impl Strategy<Value = Event<'static>> {
             let (recorded, effective, revision, leg, sequence) = rest;
             if kind == Kind::Refund && postings.is_empty() {
                 postings.push(fallback);
+            }
+            if kind == Kind::Release {
+                postings.clear();
             }
             let has_leg = leg && !kind.is_link();
             Event {
@@ -58,6 +66,8 @@ pub(crate) fn event() -> impl Strategy<Value = Event<'static>> {
                 recorded_at: Timestamp::from_parts(recorded, 0).unwrap(),
                 source: Source { service: "s".into(), sequence },
                 target: kind.is_link().then(|| format!("t{target}").into()),
+                expires_at: (kind == Kind::Hold)
+                    .then(|| Timestamp::from_parts(effective, 0).unwrap()),
                 postings,
             }
         },
@@ -71,12 +81,58 @@ pub(crate) fn link() -> impl Strategy<Value = Event<'static>> {
         event.tenant = "a".into();
         event.leg = "".into();
         if kind > 0 {
-            event.kind = Kind::Reverse;
-            event.revision = 1;
-            event.target = Some(format!("t{target}").into());
+            become_link(&mut event, Kind::Reverse, target);
         }
         event
     })
+}
+
+/// Makes a link of an event, with the postings that it has.
+fn become_link(event: &mut Event<'static>, kind: Kind, target: u8) {
+    event.kind = kind;
+    event.revision = 1;
+    event.leg = "".into();
+    event.expires_at = None;
+    event.target = Some(format!("t{target}").into());
+    if kind == Kind::Release {
+        event.postings.clear();
+    }
+}
+
+/// Few holds with many who resolve them, who are themselves corrected, reversed, refunded and
+/// opened as something else.
+pub(crate) fn resolution() -> impl Strategy<Value = Event<'static>> {
+    let kind = prop::sample::select(vec![
+        Kind::Capture,
+        Kind::Capture,
+        Kind::Capture,
+        Kind::Release,
+        Kind::Reverse,
+        Kind::Refund,
+    ]);
+    let names = (0_u8..7, 0_u8..3, 0_u8..7);
+    (event(), posting(), names, prop::option::weighted(0.6, kind)).prop_map(
+        |(mut event, fallback, (transaction, hold, any), kind)| {
+            event.tenant = "a".into();
+            event.transaction_id = format!("t{transaction}").into();
+            match kind {
+                Some(kind) => {
+                    become_link(&mut event, kind, if kind.resolves() { hold } else { any });
+                    if kind == Kind::Refund && event.postings.is_empty() {
+                        event.postings.push(fallback);
+                    }
+                }
+                None if event.kind == Kind::Correct => {}
+                None => {
+                    event.transaction_id = format!("t{hold}").into();
+                    event.kind = Kind::Hold;
+                    event.target = None;
+                    event.expires_at = Some(event.effective_at);
+                }
+            }
+            event
+        },
+    )
 }
 
 /// One long chain of reversals of reversals, in any order; a rival opening of one may bend its link
@@ -92,6 +148,7 @@ fn chain() -> impl Strategy<Value = Vec<Event<'static>>> {
             event.leg = "".into();
             event.recorded_at = Timestamp::from_parts(2, 0).unwrap();
             event.kind = if place == 0 { Kind::Post } else { Kind::Reverse };
+            event.expires_at = None;
             event.target = place.checked_sub(1).map(|target| format!("t{target}").into());
             if place > 0 {
                 event.postings.clear();
@@ -135,6 +192,15 @@ fn cut(
 
 type Epochs = Vec<Vec<Event<'static>>>;
 
+fn any_workload() -> impl Strategy<Value = Epochs> {
+    prop_oneof![
+        workload(event(), 24),
+        workload(link(), 30),
+        workload(resolution(), 24),
+        cut(chain()),
+    ]
+}
+
 /// Holds the views of every epoch against the reference; returns the last.
 fn holds(
     implementation: Implementation,
@@ -155,7 +221,7 @@ fn workers() -> impl Strategy<Value = usize> {
 
 /// A set of events and the same in another order.
 fn two_orders() -> impl Strategy<Value = [Vec<Event<'static>>; 2]> {
-    prop::collection::vec(event(), 1..20)
+    prop::collection::vec(prop_oneof![event(), resolution()], 1..20)
         .prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle()))
         .prop_map(|(events, shuffled)| [events, shuffled])
 }
@@ -196,6 +262,11 @@ proptest! {
     }
 
     #[test]
+    fn holds_in_the_engine(epochs in workload(resolution(), 24), workers in workers()) {
+        holds(Implementation::Engine, &epochs, workers)?;
+    }
+
+    #[test]
     fn any_order_of_one_set_in_the_engine(orders in two_orders()) {
         one_set_one_end(Implementation::Engine, orders)?;
     }
@@ -221,6 +292,11 @@ proptest! {
     }
 
     #[test]
+    fn holds_in_the_twin(epochs in workload(resolution(), 24), workers in workers()) {
+        holds(Implementation::Twin, &epochs, workers)?;
+    }
+
+    #[test]
     fn long_chains_in_the_twin(epochs in cut(chain()), workers in workers()) {
         holds(Implementation::Twin, &epochs, workers)?;
     }
@@ -232,7 +308,7 @@ proptest! {
 
     #[test]
     fn both_change_the_same_rows(
-        epochs in prop_oneof![workload(event(), 24), workload(link(), 30), cut(chain())],
+        epochs in any_workload(),
         engine in workers(),
         twin in workers(),
     ) {
@@ -242,7 +318,7 @@ proptest! {
     /// What travels between processes is encoded, what travels between threads is not.
     #[test]
     fn processes_change_the_same_rows_as_threads(
-        epochs in prop_oneof![workload(event(), 24), workload(link(), 30), cut(chain())],
+        epochs in any_workload(),
         processes in 2_usize..4,
     ) {
         let threads = changes(Implementation::Engine, &epochs, 2);

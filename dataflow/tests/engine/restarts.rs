@@ -7,7 +7,7 @@ use trueup_dataflow::store::{Disk, StateError};
 use trueup_ledger::{Epoch, Event};
 
 use crate::harness::{Changed, Implementation, Life, judge, live};
-use crate::properties::{event, link, workload};
+use crate::properties::{event, link, resolution, workload};
 
 const CACHE_BYTES: u64 = 1 << 20;
 
@@ -59,7 +59,11 @@ proptest! {
 
     #[test]
     fn any_events_over_several_lives(
-        epochs in prop_oneof![workload(event(), 30), workload(link(), 30)],
+        epochs in prop_oneof![
+            workload(event(), 30),
+            workload(link(), 30),
+            workload(resolution(), 30),
+        ],
         starts in starts(),
     ) {
         lives(&epochs, &starts)?;

@@ -18,6 +18,7 @@ fn event(number: usize) -> Event<'static> {
         recorded_at: Timestamp::from_parts(0, 0).unwrap(),
         source: Source { service: "s".into(), sequence: None },
         target: None,
+        expires_at: None,
         postings: Vec::new(),
     }
 }

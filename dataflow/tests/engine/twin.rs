@@ -5,7 +5,7 @@
 //!               │                            (antijoin, iterate, reduce)
 //!               └──────────────┬─ standings ◀──┘        │
 //!                              ▼     inflows ◀──────────┘
-//!                           reduce ──▶ rows ──▶ tables, movements, shards, names
+//!                           reduce ──▶ rows ──▶ tables, movements, pending, shards, names
 //! ```
 //!
 //! It shares with the engine what one transaction means (`trueup_ledger::transaction`) and nothing
@@ -67,6 +67,7 @@ impl Transactions for ReduceTwin {
         let parts = contents
             .map(|(key, content)| (key, Part::Content(content)))
             .concat(standings(lines.clone(), links.clone()))
+            .concat(links.resolved.map(|(key, kind)| (key, Part::Resolved(kind))))
             .concat(inflows(lines, links.effective));
         changes(rows(parts, self.scale), accepted(records, firsts))
     }
@@ -92,8 +93,15 @@ fn rows<'s>(
                 Part::Inflow(Kind::Reverse, currency, units) => {
                     add_to(&mut inflows.reversed, currency, units.0);
                 }
-                Part::Inflow(_, currency, units) => {
+                Part::Inflow(Kind::Refund, currency, units) => {
                     add_to(&mut inflows.refunded, currency, units.0);
+                }
+                Part::Inflow(_, currency, units) => {
+                    add_to(&mut inflows.captured, currency, units.0);
+                }
+                Part::Resolved(kind) => {
+                    assert_eq!(inflows.resolved_by, None, "{key} is resolved twice");
+                    inflows.resolved_by = Some(*kind);
                 }
             }
         }
@@ -109,8 +117,8 @@ fn rows<'s>(
     })
 }
 
-/// A posted line, as the sums see it.
-type Posted = ((AccountText, i32), (u8, Side, i128));
+/// A current line, as the sums see it; whether it is pending stands in front.
+type Current = (bool, ((AccountText, i32), (u8, Side, i128)));
 /// Tenant, account and currency.
 type AccountText = (Box<str>, Box<str>, Box<str>);
 
@@ -118,8 +126,10 @@ fn changes<'s>(
     rows: Epochs<'s, (TransactionKey, EncodedRow)>,
     accepted: timely::dataflow::Stream<'s, u64, Vec<(u32, trueup_dataflow::Accepted)>>,
 ) -> Changes<'s> {
-    let posted = rows.clone().flat_map(|(key, row)| posted(key, &row));
-    let names = posted.clone().map(|((account, _), _)| account).distinct();
+    let current = rows.clone().flat_map(|(key, row)| current(key, &row));
+    let names = current.clone().map(|(_, ((account, _), _))| account).distinct();
+    let posted = current.clone().filter(|(is_pending, _)| !is_pending).map(|(_, line)| line);
+    let pending = current.filter(|(is_pending, _)| *is_pending).map(|(_, line)| line);
     let line = |side, units, diff: isize| match diff.signum() {
         1 => Sides::of_line(side, units * diff as i128, 1),
         _ => Sides::of_line(side, units * -diff as i128, -1),
@@ -130,15 +140,25 @@ fn changes<'s>(
             let (_, side, units) = line_of;
             Some(((name(account).key(), date), line(side, units, diff)))
         }),
+        pending: at_epochs(pending.clone(), move |((account, _), (_, side, units)), diff| {
+            Some((name(account).key(), line(side, units, diff)))
+        }),
         shards: at_epochs(posted, move |((account, _), line_of), diff| {
-            let ((tenant, _, currency), (shard, side, units)) = (account, line_of);
-            let key = name((tenant.clone(), "".into(), currency.clone())).key();
-            let book = Book { key, tenant: tenant.into(), currency: currency.into() };
-            Some(((book, shard), line(side, units, diff)))
+            let (shard, side, units) = line_of;
+            Some(((book(account), shard), line(side, units, diff)))
+        }),
+        pending_shards: at_epochs(pending, move |((account, _), line_of), diff| {
+            let (shard, side, units) = line_of;
+            Some(((book(account), shard), line(side, units, diff)))
         }),
         names: at_epochs(names, |account, diff| (diff > 0).then(|| name(account))),
         accepted,
     }
+}
+
+fn book((tenant, _, currency): AccountText) -> Book {
+    let key = name((tenant.clone(), "".into(), currency.clone())).key();
+    Book { key, tenant: tenant.into(), currency: currency.into() }
 }
 
 fn name((tenant, account, currency): AccountText) -> AccountName {
@@ -167,7 +187,7 @@ fn table(row: &EncodedRow, diff: isize) -> Table {
 }
 
 /// What a row of `postings` adds to the sums.
-fn posted(key: TransactionKey, row: &EncodedRow) -> Option<Posted> {
+fn current(key: TransactionKey, row: &EncodedRow) -> Option<Current> {
     with_row(row, |view, values| match *values {
         [
             Value::Text(tenant),
@@ -179,12 +199,15 @@ fn posted(key: TransactionKey, row: &EncodedRow) -> Option<Posted> {
             Value::Amount(units),
             Value::Text(currency),
             Value::Instant(effective_at),
-            ..,
+            _,
+            _,
+            Value::Text(status),
+            _,
         ] if view == View::Postings => {
             let side = if side == "debit" { Side::Debit } else { Side::Credit };
             let date = i32::try_from(effective_at.div_euclid(86_400_000_000)).unwrap();
             let account = (tenant.into(), account.into(), currency.into());
-            Some(((account, date), (key.shard(), side, units)))
+            Some((status == "pending", ((account, date), (key.shard(), side, units))))
         }
         _ => None,
     })

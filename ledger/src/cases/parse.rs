@@ -51,7 +51,9 @@ impl Reading {
                 case.spec.push(rest.trim().to_owned());
                 Ok(())
             }
-            "post" | "correct" | "reverse" | "refund" => self.event(word, rest),
+            "post" | "correct" | "reverse" | "refund" | "hold" | "capture" | "release" => {
+                self.event(word, rest)
+            }
             "expect" => self.expectation(number, Extent::All, true, rest),
             "expect-some" => self.expectation(number, Extent::Some, true, rest),
             "expect-none" => self.expectation(number, Extent::All, false, rest),
@@ -211,6 +213,7 @@ fn event(kind: &str, rest: &str, number: i64) -> Result<Event<'static>, String> 
         effective_at: Some(instant_text("2026-01-01").into()),
         recorded_at: Some(recorded_at(&number.to_string())?.into()),
         source: Some(SourceDraft { service: Some("billing".into()), sequence: None }),
+        expires_at: Some(instant_text("2026-02-01").into()),
         ..EventDraft::default()
     };
     let mut postings = Vec::new();
@@ -223,8 +226,9 @@ fn event(kind: &str, rest: &str, number: i64) -> Result<Event<'static>, String> 
             postings.push(posting(word)?);
         }
     }
-    // A reversal without lines leaves them out; a leg without lines is void and says so.
-    draft.postings = (kind != "reverse" || !postings.is_empty()).then_some(postings);
+    // Who may do without lines leaves them out; a leg without lines is void and says so.
+    let may_derive = matches!(kind, "reverse" | "capture" | "release");
+    draft.postings = (!may_derive || !postings.is_empty()).then_some(postings);
     draft.admit(Scale::DEFAULT).map_err(|rejection| rejection.to_string())
 }
 
@@ -236,9 +240,11 @@ fn set(draft: &mut EventDraft<'static>, name: &str, value: &str) -> Result<(), S
         "leg" => draft.leg = text,
         "rev" => draft.revision = Some(number()?),
         "rec" => draft.recorded_at = Some(recorded_at(value)?.into()),
+        "exp" => draft.expires_at = Some(instant_text(value).into()),
         "of" => {
-            draft.reverses.clone_from(&text);
-            draft.refunds = text;
+            let targets = [&mut draft.reverses, &mut draft.refunds, &mut draft.captures];
+            targets.into_iter().for_each(|target| target.clone_from(&text));
+            draft.releases = text;
         }
         "svc" | "seq" => {
             let source = draft.source.get_or_insert_default();

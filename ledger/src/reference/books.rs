@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lines::Line;
+use super::lines::{Line, Status};
 use super::links::Link;
 use super::totals::Total;
 use super::transactions::Transaction;
@@ -21,6 +21,14 @@ impl Sides {
     pub(super) fn difference(self) -> i128 {
         sum(self.debits, -self.credits)
     }
+
+    fn add(&mut self, line: &Line<'_>) {
+        let side = match line.side {
+            Side::Debit => &mut self.debits,
+            Side::Credit => &mut self.credits,
+        };
+        *side = sum(*side, line.posting.amount.0);
+    }
 }
 
 /// How completely a service's sequence has arrived.
@@ -32,31 +40,32 @@ pub(super) struct Continuity {
 }
 
 impl<'a> Books<'a> {
-    /// Goes through all current lines with their transactions.
+    /// Goes through all current lines, posted and pending, with their transactions.
     pub(super) fn all_lines(&self) -> impl Iterator<Item = (&'a Transaction<'a>, &Line<'a>)> {
         let with_transaction = |(transaction, lines): (&'a Transaction<'a>, _)| {
             let lines: &Vec<Line<'a>> = lines;
             lines.iter().map(move |line| (transaction, line))
         };
-        self.transactions.iter().zip(&self.lines).flat_map(with_transaction)
+        let all = self.transactions.iter().zip(&self.lines).flat_map(with_transaction);
+        all.filter(|(_, line)| line.status != Status::Ended)
     }
 
-    /// Sums all current lines by a key.
-    pub(super) fn sides_by<K: Ord>(
-        &self,
-        key: impl Fn(&'a Transaction<'a>, &Line<'a>) -> K,
-    ) -> BTreeMap<K, Sides> {
-        let mut sums: BTreeMap<K, Sides> = BTreeMap::new();
-        for (transaction, line) in self.all_lines() {
-            let sides = sums.entry(key(transaction, line)).or_default();
-            let side = match line.side {
-                Side::Debit => &mut sides.debits,
-                Side::Credit => &mut sides.credits,
-            };
-            *side = sum(*side, line.posting.amount.0);
-        }
-        sums
+    /// Goes through all posted lines with their transactions.
+    pub(super) fn posted_lines(&self) -> impl Iterator<Item = (&'a Transaction<'a>, &Line<'a>)> {
+        self.all_lines().filter(|(_, line)| line.status == Status::Posted)
     }
+}
+
+/// Sums lines by a key.
+pub(super) fn sides_by<'b, 'a: 'b, K: Ord>(
+    lines: impl Iterator<Item = (&'a Transaction<'a>, &'b Line<'a>)>,
+    key: impl Fn(&'a Transaction<'a>, &Line<'a>) -> K,
+) -> BTreeMap<K, Sides> {
+    let mut sums: BTreeMap<K, Sides> = BTreeMap::new();
+    for (transaction, line) in lines {
+        sums.entry(key(transaction, line)).or_default().add(line);
+    }
+    sums
 }
 
 pub(super) fn postings(books: &Books<'_>) -> Rows {
@@ -74,35 +83,38 @@ pub(super) fn postings(books: &Books<'_>) -> Rows {
             integer(line.event.revision),
             // A correction keeps the opening's kind.
             text(transaction.kind().map_or("", Kind::name)),
-            text("posted"),
+            text(line.status.name()),
             text(&line.event.event_id),
         ]
     }))
 }
 
 pub(super) fn balances(books: &Books<'_>) -> Rows {
-    let sums = books.sides_by(|transaction, line| {
+    let mut sums: BTreeMap<_, (Sides, Sides)> = BTreeMap::new();
+    for (transaction, line) in books.all_lines() {
         let posting = line.posting;
-        (transaction.tenant, posting.account.as_ref(), posting.currency.as_ref())
-    });
-    rows(sums.into_iter().map(|((tenant, account, currency), sides)| {
+        let key = (transaction.tenant, posting.account.as_ref(), posting.currency.as_ref());
+        let (posted, pending) = sums.entry(key).or_default();
+        if line.status == Status::Posted { posted } else { pending }.add(line);
+    }
+    rows(sums.into_iter().map(|((tenant, account, currency), (posted, pending))| {
         vec![
             text(tenant),
             text(account),
             text(currency),
-            Datum::Amount(sides.debits),
-            Datum::Amount(sides.credits),
-            // Holds alone are pending; undeclared accounts are debit-normal.
-            Datum::Amount(0),
-            Datum::Amount(0),
-            Datum::Amount(sides.difference()),
-            Datum::Amount(sides.difference()),
+            Datum::Amount(posted.debits),
+            Datum::Amount(posted.credits),
+            Datum::Amount(pending.debits),
+            Datum::Amount(pending.credits),
+            Datum::Amount(posted.difference()),
+            // Undeclared accounts are debit-normal.
+            Datum::Amount(sum(posted.difference(), -pending.credits)),
         ]
     }))
 }
 
 pub(super) fn daily_movements(books: &Books<'_>) -> Rows {
-    let sums = books.sides_by(|transaction, line| {
+    let sums = sides_by(books.posted_lines(), |transaction, line| {
         let (account, currency) = (line.posting.account.as_ref(), line.posting.currency.as_ref());
         (transaction.tenant, account, currency, line.event.effective_at.utc_date())
     });
@@ -120,8 +132,9 @@ pub(super) fn daily_movements(books: &Books<'_>) -> Rows {
 }
 
 pub(super) fn trial_balance(books: &Books<'_>) -> Rows {
-    let sums =
-        books.sides_by(|transaction, line| (transaction.tenant, line.posting.currency.as_ref()));
+    let sums = sides_by(books.posted_lines(), |transaction, line| {
+        (transaction.tenant, line.posting.currency.as_ref())
+    });
     rows(sums.into_iter().map(|((tenant, currency), sides)| {
         vec![
             text(tenant),
@@ -148,7 +161,7 @@ pub(super) fn transaction_totals(books: &Books<'_>) -> Rows {
                 Datum::Amount(total.reversed),
                 Datum::Amount(total.refunded),
                 Datum::Amount(total.net()),
-                text(status(books.links[index], total)),
+                text(status(books, index, total)),
                 integer(revision.unwrap_or(0)),
             ]);
         }
@@ -157,11 +170,18 @@ pub(super) fn transaction_totals(books: &Books<'_>) -> Rows {
 }
 
 /// Returns the first status that fits, in the order of SPEC §4.
-fn status(link: Link, total: &Total<'_>) -> &'static str {
-    if matches!(link, Link::Orphan(_)) {
+fn status(books: &Books<'_>, index: usize, total: &Total<'_>) -> &'static str {
+    let kind_of = |index: usize| books.transactions[index].kind();
+    if matches!(books.links[index], Link::Orphan(_)) {
         "orphan"
     } else if total.gross == 0 && total.corrected != 0 {
         "voided"
+    } else if kind_of(index) == Some(Kind::Hold) {
+        match books.resolvers[index].map(kind_of) {
+            None => "pending",
+            Some(Some(Kind::Release)) => "released",
+            Some(_) => "captured",
+        }
     } else if total.reversed > 0 && total.net() == 0 {
         "reversed"
     } else if total.reversed > 0 {

@@ -1,12 +1,14 @@
-//! The detectors of SPEC §4 that speak of posts, corrections, reversals and refunds. Subjects,
-//! amounts, severities and details are those of `docs/spec-decisions.md`, Views 3 and 4.
+//! The detectors of SPEC §4 that speak of posts, corrections, reversals, refunds and holds.
+//! Subjects, amounts, severities and details are those of `docs/spec-decisions.md`, Views 3 and 4.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::books::{Continuity, Sides, rows, text};
+use super::books::{Continuity, Sides, rows, sides_by, text};
 use super::links::Link;
+use super::totals::Total;
+use super::transactions::Transaction;
 use super::{Books, sum};
 use crate::table::{Datum, Row, Rows};
 use crate::{Amount, TransactionKey};
@@ -47,21 +49,23 @@ pub(super) fn imbalances(
     all.extend(orphans(books));
     all.extend(conflicts(books));
     all.extend(over_reversed(books));
-    all.extend(over_refunded(books));
+    all.extend(exceeded(books, "over_refunded", "refunded", |total| total.refunded));
+    all.extend(exceeded(books, "over_captured", "captured", |total| total.captured));
+    all.extend(already_resolved(books));
     all.extend(sequence_gaps(books, services));
     rows(all)
 }
 
 /// `unbalanced_transaction`, `shard_imbalance` and `trial_imbalance`: debits are not credits.
 fn unequal_sides(books: &Books<'_>) -> Vec<Row> {
-    let by_transaction = books.sides_by(|transaction, line| {
+    let by_transaction = sides_by(books.all_lines(), |transaction, line| {
         (transaction.tenant, transaction.id.to_owned(), line.posting.currency.as_ref())
     });
-    let by_shard = books.sides_by(|transaction, line| {
+    let by_shard = sides_by(books.all_lines(), |transaction, line| {
         let shard = TransactionKey::of(transaction.tenant, transaction.id).shard();
         (transaction.tenant, format!("{shard:03}"), line.posting.currency.as_ref())
     });
-    let by_currency = books.sides_by(|transaction, line| {
+    let by_currency = sides_by(books.posted_lines(), |transaction, line| {
         let currency = line.posting.currency.as_ref();
         (transaction.tenant, currency.to_owned(), currency)
     });
@@ -184,22 +188,28 @@ fn over_reversed(books: &Books<'_>) -> Vec<Row> {
     all
 }
 
-fn over_refunded(books: &Books<'_>) -> Vec<Row> {
+/// `over_refunded` and `over_captured`: more was taken of a transaction than it amounts to.
+fn exceeded(
+    books: &Books<'_>,
+    detector: &str,
+    taken_name: &str,
+    taken: impl Fn(&Total<'_>) -> i128,
+) -> Vec<Row> {
     let mut all = Vec::new();
     for (transaction, totals) in books.transactions.iter().zip(&books.totals) {
         for total in totals {
-            let excess = sum(total.refunded, -total.gross);
+            let excess = sum(taken(total), -total.gross);
             if excess > 0 {
                 let imbalance = Imbalance {
                     tenant: transaction.tenant,
-                    detector: "over_refunded",
+                    detector,
                     subject: transaction.id,
                     currency: total.currency,
                     amount: excess,
                     severity: CRITICAL,
                     detail: json!({
                         "gross": plain(books, total.gross),
-                        "refunded": plain(books, total.refunded),
+                        taken_name: plain(books, taken(total)),
                     }),
                 };
                 all.push(imbalance.row());
@@ -207,6 +217,29 @@ fn over_refunded(books: &Books<'_>) -> Vec<Row> {
         }
     }
     all
+}
+
+/// A capture or release that was recorded after the one that resolved its hold.
+fn already_resolved(books: &Books<'_>) -> Vec<Row> {
+    let row = |(transaction, link): (&Transaction<'_>, &Link)| {
+        let Link::Late { hold, resolver } = *link else {
+            return None;
+        };
+        let imbalance = Imbalance {
+            tenant: transaction.tenant,
+            detector: "hold_already_resolved",
+            subject: transaction.id,
+            currency: "",
+            amount: 0,
+            severity: WARNING,
+            detail: json!({
+                "hold": books.transactions[hold].id,
+                "resolved_by": books.transactions[resolver].id,
+            }),
+        };
+        Some(imbalance.row())
+    };
+    books.transactions.iter().zip(&books.links).filter_map(row).collect()
 }
 
 fn sequence_gaps(books: &Books<'_>, services: &BTreeMap<(String, String), Continuity>) -> Vec<Row> {

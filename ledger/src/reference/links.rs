@@ -1,5 +1,6 @@
-//! What became of the links between transactions (SPEC §3, Links): which are orphans, which
-//! reversals have an effect, which lost to a smaller one.
+//! What became of the links between transactions (SPEC §3, Links and Holds): which are orphans,
+//! which reversals have an effect, which lost to a smaller one, and which of those that name a hold
+//! resolves it.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ pub(super) enum Link {
     Effective(usize),
     /// It derives nothing, since a smaller reversal of the transaction of this index does.
     WithoutEffect(usize),
+    /// The hold of this index was resolved before: it counts as far as it carries postings.
+    Late { hold: usize, resolver: usize },
 }
 
 /// Why a link is an orphan.
@@ -50,7 +53,23 @@ pub(super) fn links(transactions: &[Transaction<'_>]) -> Vec<Link> {
     for (loser, target) in losers(transactions, &links) {
         links[loser] = Link::WithoutEffect(target);
     }
+    for (index, late) in late(transactions, &links) {
+        links[index] = late;
+    }
     links
+}
+
+/// Returns, for each hold that is resolved, the transaction that does it.
+pub(super) fn resolvers(transactions: &[Transaction<'_>], links: &[Link]) -> Vec<Option<usize>> {
+    let mut resolvers = vec![None; links.len()];
+    for (index, link) in links.iter().enumerate() {
+        if let Link::Effective(target) = link
+            && transactions[index].kind().is_some_and(Kind::resolves)
+        {
+            resolvers[*target] = Some(index);
+        }
+    }
+    resolvers
 }
 
 fn by_target(transactions: &[Transaction<'_>], transaction: &Transaction<'_>) -> Link {
@@ -71,8 +90,8 @@ fn by_target(transactions: &[Transaction<'_>], transaction: &Transaction<'_>) ->
 
 /// Finds the members of all circles of reversals, whether their lines are derived or carried.
 fn circles(transactions: &[Transaction<'_>], links: &[Link]) -> Vec<usize> {
-    // A refund may only name a post, so that each step from a reversal to a reversal, or out of
-    // all circles, is what the link says.
+    // What is no reversal names a post, a hold or a capture, and captures name holds, so that each
+    // step from a reversal to a reversal, or out of all circles, is what the link says.
     let next = |index: usize| match links[index] {
         Link::Effective(target) if transactions[index].kind() == Some(Kind::Reverse) => {
             Some(target)
@@ -108,7 +127,9 @@ fn circles(transactions: &[Transaction<'_>], links: &[Link]) -> Vec<usize> {
 fn losers(transactions: &[Transaction<'_>], links: &[Link]) -> Vec<(usize, usize)> {
     let mut rivals: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (index, link) in links.iter().enumerate() {
-        if let (Link::Effective(target), Some(_)) = (link, transactions[index].derives()) {
+        if let (Link::Effective(target), Some(Kind::Reverse), Some(_)) =
+            (link, transactions[index].kind(), transactions[index].derives())
+        {
             rivals.entry(*target).or_default().push(index);
         }
     }
@@ -118,4 +139,26 @@ fn losers(transactions: &[Transaction<'_>], links: &[Link]) -> Vec<(usize, usize
         losers.extend(rivals.into_iter().skip(1).map(|loser| (loser, target)));
     }
     losers
+}
+
+/// Finds the captures and releases that are not the smallest of their hold. Ties as for [`losers`].
+fn late(transactions: &[Transaction<'_>], links: &[Link]) -> Vec<(usize, Link)> {
+    let mut by_hold: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, link) in links.iter().enumerate() {
+        if let (Link::Effective(hold), Some(Kind::Capture | Kind::Release)) =
+            (link, transactions[index].kind())
+        {
+            by_hold.entry(*hold).or_default().push(index);
+        }
+    }
+    let mut late = Vec::new();
+    for (hold, mut rivals) in by_hold {
+        // Whether and what they post does not matter: it is the act that resolves.
+        rivals.sort_by_key(|rival| transactions[*rival].first.map(Event::seniority));
+        let mut rivals = rivals.into_iter();
+        if let Some(resolver) = rivals.next() {
+            late.extend(rivals.map(|index| (index, Link::Late { hold, resolver })));
+        }
+    }
+    late
 }

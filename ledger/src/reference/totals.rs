@@ -1,5 +1,6 @@
 //! What became of each transaction in each currency (SPEC §4, `transaction_totals`): gross,
-//! corrected, reversed, refunded and net.
+//! corrected, reversed, refunded and net, and what was captured of a hold. What a hold amounts to
+//! is what it held, resolved or not.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ pub(super) struct Total<'a> {
     pub(super) corrected: i128,
     pub(super) reversed: i128,
     pub(super) refunded: i128,
+    /// The sum of the nets of the captures of a hold; no column of the view.
+    pub(super) captured: i128,
 }
 
 impl Total<'_> {
@@ -41,20 +44,21 @@ pub(super) fn totals<'a>(
         .collect();
     // A net is final when all that is effective on the transaction has been taken off.
     let mut awaited = vec![0_usize; links.len()];
-    for link in links {
-        if let Link::Effective(target) = link {
-            awaited[*target] += 1;
+    for (transaction, link) in transactions.iter().zip(links) {
+        if let Some(target) = counts_for(transaction, *link) {
+            awaited[target] += 1;
         }
     }
     let mut ready: Vec<_> = (0..links.len()).filter(|index| awaited[*index] == 0).collect();
     while let Some(index) = ready.pop() {
-        let Link::Effective(target) = links[index] else {
+        let Some(target) = counts_for(&transactions[index], links[index]) else {
             continue;
         };
         for taken in std::mem::take(&mut totals[index]) {
             let total = total_of(&mut totals[target], taken.currency);
             match transactions[index].kind() {
                 Some(Kind::Refund) => total.refunded = sum(total.refunded, taken.net()),
+                Some(Kind::Capture) => total.captured = sum(total.captured, taken.net()),
                 _ => total.reversed = sum(total.reversed, taken.net()),
             }
             totals[index].push(taken);
@@ -65,6 +69,17 @@ pub(super) fn totals<'a>(
         }
     }
     totals
+}
+
+/// Returns the transaction in whose totals the net of this one is counted: the target of every
+/// effective link but a release, and the hold of a late capture that carries its postings.
+fn counts_for(transaction: &Transaction<'_>, link: Link) -> Option<usize> {
+    match (link, transaction.kind()) {
+        (_, Some(Kind::Release)) => None,
+        (Link::Effective(target), _) => Some(target),
+        (Link::Late { hold, .. }, _) if transaction.derives().is_none() => Some(hold),
+        _ => None,
+    }
 }
 
 fn own_totals<'a>(transaction: &Transaction<'a>, lines: &[Line<'a>]) -> Vec<Total<'a>> {
@@ -123,6 +138,7 @@ fn total_of<'t, 'a>(totals: &'t mut Vec<Total<'a>>, currency: &'a str) -> &'t mu
             corrected: 0,
             reversed: 0,
             refunded: 0,
+            captured: 0,
         });
         totals.len() - 1
     });

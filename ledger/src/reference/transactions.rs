@@ -47,7 +47,8 @@ impl<'a> Transaction<'a> {
         self.first.and_then(|first| first.target.as_deref())
     }
 
-    /// Returns the opening of a reversal whose current revision leaves its lines to be derived.
+    /// Returns the opening of a reversal or capture whose current revision leaves its lines to be
+    /// derived.
     pub(super) fn derives(&self) -> Option<&'a Event<'a>> {
         let leg = self.legs.first()?;
         (leg.current.revision == 1 && leg.current.derives()).then_some(leg.current)

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Meaning, Standing, Total};
+use super::{ByCurrency, Meaning, Standing, Total};
 use crate::amount::{Amount, Scale};
+use crate::event::Kind;
 use crate::table::Value;
 use crate::view::View;
+
+/// The status of a line that is not posted, and of a hold that is not resolved.
+pub const PENDING: &str = "pending";
 
 /// Receives a row of a view.
 pub trait RowSink {
@@ -44,9 +48,11 @@ fn escape_subject(name: &str) -> String {
 impl Meaning<'_, '_> {
     /// Gives every row of the transaction to `sink`, each once.
     pub fn rows(&self, scale: Scale, sink: &mut impl RowSink) {
-        self.postings(sink);
+        if !self.is_ended() {
+            self.postings(sink);
+            self.unbalanced(scale, sink);
+        }
         self.totals(sink);
-        self.unbalanced(scale, sink);
         if !self.fold.orphan_corrections.is_empty() || self.is_orphan() {
             self.orphan(sink);
         }
@@ -59,12 +65,21 @@ impl Meaning<'_, '_> {
             self.over_reversed(scale, sink);
         }
         if !self.inflows.refunded.is_empty() {
-            self.over_refunded(scale, sink);
+            let refunded = ("refunded", &self.inflows.refunded);
+            self.exceeded("over_refunded", refunded, scale, sink);
+        }
+        if !self.inflows.captured.is_empty() {
+            let captured = ("captured", &self.inflows.captured);
+            self.exceeded("over_captured", captured, scale, sink);
+        }
+        if let Standing::Late(resolver) = self.standing {
+            self.already_resolved(resolver, sink);
         }
     }
 
     fn postings(&self, sink: &mut impl RowSink) {
         let Some(kind) = self.kind() else { return };
+        let status = if kind == Kind::Hold { PENDING } else { "posted" };
         self.fold.lines(self.standing, |line| {
             let values = [
                 Value::Text(self.fold.tenant),
@@ -78,7 +93,7 @@ impl Meaning<'_, '_> {
                 Value::Instant(line.effective_at.micros()),
                 integer(line.revision),
                 Value::Text(kind.name()),
-                Value::Text("posted"),
+                Value::Text(status),
                 Value::Text(line.event_id),
             ];
             sink.row(View::Postings, &values);
@@ -112,6 +127,12 @@ impl Meaning<'_, '_> {
             "orphan"
         } else if total.gross == 0 && total.corrected != 0 {
             "voided"
+        } else if self.kind() == Some(Kind::Hold) {
+            match self.inflows.resolved_by {
+                None => PENDING,
+                Some(Kind::Release) => "released",
+                Some(_) => "captured",
+            }
         } else if total.reversed > 0 {
             if total.net == 0 { "reversed" } else { "partially_reversed" }
         } else if total.refunded > 0 {
@@ -217,20 +238,39 @@ impl Meaning<'_, '_> {
         }
     }
 
-    fn over_refunded(&self, scale: Scale, sink: &mut impl RowSink) {
-        for (currency, refunded) in &self.inflows.refunded {
+    /// More was taken of the transaction than it amounts to.
+    fn exceeded(
+        &self,
+        detector: &str,
+        (taken_name, taken): (&str, &ByCurrency),
+        scale: Scale,
+        sink: &mut impl RowSink,
+    ) {
+        for (currency, taken) in taken {
             let gross = self.gross_of(currency);
-            if *refunded > gross {
-                let detail = format!(
-                    r#"{{"gross":"{}","refunded":"{}"}}"#,
-                    Amount(gross).display(scale),
-                    Amount(*refunded).display(scale),
-                );
+            if *taken > gross {
+                let mut parts = [("gross", gross), (taken_name, *taken)];
+                parts.sort_unstable();
+                let [first, second] = parts
+                    .map(|(name, units)| format!(r#""{name}":"{}""#, Amount(units).display(scale)));
                 let subject = self.fold.transaction_id;
-                let money = (&**currency, refunded - gross);
-                self.imbalance(sink, ("over_refunded", "critical"), subject, money, &detail);
+                let money = (&**currency, taken - gross);
+                let detail = format!("{{{first},{second}}}");
+                self.imbalance(sink, (detector, "critical"), subject, money, &detail);
             }
         }
+    }
+
+    /// The transaction came after its hold was resolved.
+    fn already_resolved(&self, resolver: &str, sink: &mut impl RowSink) {
+        let hold = self.fold.link().and_then(|opening| opening.target.as_deref());
+        let detail = format!(
+            r#"{{"hold":{},"resolved_by":{}}}"#,
+            json_text(hold.unwrap_or_default()),
+            json_text(resolver),
+        );
+        let subject = self.fold.transaction_id;
+        self.imbalance(sink, ("hold_already_resolved", "warning"), subject, ("", 0), &detail);
     }
 
     fn gross_of(&self, currency: &str) -> i128 {

@@ -65,8 +65,10 @@ pub enum AppendError {
 #[must_use]
 pub fn by_target_transaction(raw: &[u8], partitions: usize) -> usize {
     let key = Json.decode(raw).ok().and_then(|decoded| {
-        let EventDraft { tenant, transaction_id, reverses, refunds, .. } = decoded.draft;
-        let transaction = reverses.or(refunds).or(transaction_id)?;
+        let EventDraft { tenant, transaction_id, reverses, refunds, captures, releases, .. } =
+            decoded.draft;
+        let target = reverses.or(refunds).or(captures).or(releases);
+        let transaction = target.or(transaction_id)?;
         Some(TransactionKey::of(&tenant?, &transaction))
     });
     let place = key.map_or(0, |key| key.0 % partitions.max(1) as u128);

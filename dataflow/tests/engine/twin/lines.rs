@@ -1,4 +1,5 @@
-//! Current lines, down the chains of reversals, and how each transaction stands in the end.
+//! The lines of current postings, from holds to captures and down the chains of reversals, and how
+//! each transaction stands in the end.
 
 use differential_dataflow::operators::Iterate;
 use trueup_ledger::{Side, TransactionKey};
@@ -16,11 +17,11 @@ pub(crate) fn lines<'s>(heads: Epochs<'s, (TransactionKey, Head)>, links: Links<
     let winners = links.winners;
     let given = heads
         .map(|(key, head)| (key, head.carried))
-        .antijoin(winners.clone().map(|(_, from)| from));
+        .antijoin(winners.clone().map(|(_, (from, _))| from));
     given.clone().iterate(move |scope, lines| {
-        let derived = winners
-            .enter(scope)
-            .join_map(lines, |_, from, lines| (*from, lines.iter().map(Line::opposite).collect()));
+        let derived = winners.enter(scope).join_map(lines, |_, (from, kind), lines| {
+            (*from, lines.iter().map(|line| line.derived(*kind)).collect())
+        });
         given.enter(scope).concat(derived).consolidate()
     })
 }
@@ -33,11 +34,16 @@ pub(crate) fn standings<'s>(
     let orphans = links.orphans.map(|(key, cause)| (key, Standing::Orphan(cause)));
     let derived = links
         .winners
-        .join_map(lines.clone(), |_, from, lines| (*from, Standing::Derives(lines.clone())));
+        .join_map(lines.clone(), |_, (from, _), lines| (*from, Standing::Derives(lines.clone())));
     let lost = links
         .losers
         .join_map(lines, |_, from, lines| (*from, Standing::WithoutEffect(grosses(lines))));
-    orphans.concat(derived).concat(lost).map(|(key, standing)| (key, Part::Standing(standing)))
+    let late = links.late.map(|(key, resolver)| (key, Standing::Late(resolver)));
+    orphans
+        .concat(derived)
+        .concat(lost)
+        .concat(late)
+        .map(|(key, standing)| (key, Part::Standing(standing)))
 }
 
 /// Returns the gross by currency, in order, where it is not 0: the debits, or the credits of one

@@ -11,11 +11,15 @@ use super::model::{Cause, Head};
 pub(crate) struct Links<'s> {
     /// Each orphan and its cause.
     pub(crate) orphans: Epochs<'s, (TransactionKey, Cause)>,
-    /// By target: the reversal that derives its opposite.
-    pub(crate) winners: Epochs<'s, (TransactionKey, TransactionKey)>,
+    /// By target: the reversal or capture that derives from it, with the kind.
+    pub(crate) winners: Epochs<'s, (TransactionKey, (TransactionKey, Kind))>,
     /// By target: the reversals that would, were they the smallest.
     pub(crate) losers: Epochs<'s, (TransactionKey, TransactionKey)>,
-    /// The links that count: from a reversal or refund to its target, with the kind.
+    /// The captures and releases of a hold that another one resolved, and its id.
+    pub(crate) late: Epochs<'s, (TransactionKey, Box<str>)>,
+    /// By hold: what resolves it.
+    pub(crate) resolved: Epochs<'s, (TransactionKey, Kind)>,
+    /// The links whose nets count: from a reversal, refund or capture to its target, with the kind.
     pub(crate) effective: Epochs<'s, (TransactionKey, (TransactionKey, Kind))>,
 }
 
@@ -43,24 +47,46 @@ pub(crate) fn links<'s>(heads: Epochs<'s, (TransactionKey, Head)>) -> Links<'s> 
         .map(|(from, (claim, _))| (from, claim.target));
     let members = circles(reversals).map(|(from, _)| from);
     let sound = found.antijoin(members.clone()).map(|(from, (claim, _))| (from, claim));
+    // What is sound names what it may, so the rivals of one target are all reversals, or all
+    // captures and releases.
     let judged = sound
         .clone()
-        .filter(|(_, claim)| claim.derives)
-        .map(|(from, claim)| (claim.target, (claim.seniority, from)))
+        .filter(|(_, claim)| claim.derives || claim.kind.resolves())
+        .map(|(from, claim)| (claim.target, (claim.seniority, (from, claim.kind, claim.derives))))
         .reduce(|_, rivals, judged| {
-            for (place, ((_, from), _)) in rivals.iter().enumerate() {
-                judged.push(((*from, place == 0), 1));
+            let ((_, _, winner), (first, _, _)) = rivals[0].0;
+            for ((_, rival), _) in rivals {
+                let before = (rival.0 != *first).then(|| winner.clone());
+                judged.push(((*rival, before), 1));
             }
         });
-    let losers =
-        judged.clone().filter(|(_, (_, wins))| !wins).map(|(target, (from, _))| (target, from));
+    let first = judged.clone().filter(|(_, (_, before))| before.is_none());
+    let others = judged.flat_map(|(target, (rival, before))| Some((target, (rival, before?))));
+    let losers = others
+        .clone()
+        .filter(|(_, ((_, kind, _), _))| *kind == Kind::Reverse)
+        .map(|(target, ((from, _, _), _))| (target, from));
+    let late = others
+        .clone()
+        .filter(|(_, ((_, kind, _), _))| kind.resolves())
+        .map(|(_, ((from, _, _), before))| (from, before));
+    let without_effect =
+        others.filter(|(_, ((_, _, derives), _))| *derives).map(|(_, ((from, _, _), _))| from);
     Links {
         orphans: missing.concat(wrong).concat(members.map(|from| (from, Cause::Circle))),
-        winners: judged.filter(|(_, (_, wins))| *wins).map(|(target, (from, _))| (target, from)),
+        winners: first
+            .clone()
+            .filter(|(_, ((_, _, derives), _))| *derives)
+            .map(|(target, ((from, kind, _), _))| (target, (from, kind))),
+        resolved: first
+            .filter(|(_, ((_, kind, _), _))| kind.resolves())
+            .map(|(target, ((_, kind, _), _))| (target, kind)),
         effective: sound
+            .filter(|(_, claim)| claim.kind != Kind::Release)
             .map(|(from, claim)| (from, (claim.target, claim.kind)))
-            .antijoin(losers.clone().map(|(_, from)| from)),
+            .antijoin(without_effect),
         losers,
+        late,
     }
 }
 

@@ -48,7 +48,7 @@ impl Multiply<isize> for Money {
     }
 }
 
-/// A current line, as far as a reversal of it needs it.
+/// A line of the current postings, as far as what derives from it needs it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) account: Box<str>,
@@ -58,8 +58,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn opposite(&self) -> Line {
-        Line { side: self.side.opposite(), ..self.clone() }
+    /// Returns what a transaction of this kind derives from the line.
+    pub(crate) fn derived(&self, kind: Kind) -> Line {
+        match kind {
+            Kind::Reverse => Line { side: self.side.opposite(), ..self.clone() },
+            _ => self.clone(),
+        }
     }
 
     fn to_posting(&self) -> Posting<'static> {
@@ -135,6 +139,8 @@ pub(crate) enum Standing {
     Derives(Vec<Line>),
     /// The target's gross, where it is not 0.
     WithoutEffect(Vec<(Box<str>, i128)>),
+    /// The transaction that resolved the hold before.
+    Late(Box<str>),
 }
 
 impl Standing {
@@ -150,6 +156,7 @@ impl Standing {
                 transaction::Standing::Derives(lines.iter().map(Line::to_posting).collect())
             }
             Standing::WithoutEffect(gross) => transaction::Standing::WithoutEffect(gross.clone()),
+            Standing::Late(resolver) => transaction::Standing::Late(resolver.clone()),
         }
     }
 }
@@ -162,6 +169,8 @@ pub(crate) enum Part {
     Standing(Standing),
     /// What all effective links of one kind add up to in one currency.
     Inflow(Kind, Box<str>, Money),
+    /// What resolves the hold.
+    Resolved(Kind),
 }
 
 /// Folds the distinct contents of one transaction.

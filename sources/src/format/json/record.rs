@@ -127,11 +127,11 @@ impl<'de> Object<'de> for EventDraft<'de> {
             RecordField::Postings => self.postings = values.postings()?,
             RecordField::Reverses => self.reverses = values.text()?,
             RecordField::Refunds => self.refunds = values.text()?,
+            RecordField::Captures => self.captures = values.text()?,
+            RecordField::Releases => self.releases = values.text()?,
+            RecordField::ExpiresAt => self.expires_at = values.text()?,
             // Of kinds that are not built yet: only the type is checked.
-            RecordField::Captures
-            | RecordField::Releases
-            | RecordField::ExpiresAt
-            | RecordField::Period => drop(values.text()?),
+            RecordField::Period => drop(values.text()?),
             RecordField::Statement | RecordField::Control | RecordField::Account => {
                 values.skip_object()?;
             }
