@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use trueup_ledger::{Counts, Epoch, PartitionId, Scale};
-use trueup_sinks::{CommitLog, CommitRecord, GENESIS, InputRange, Store, ViewTotals};
+use trueup_ledger::table::Row;
+use trueup_ledger::{Counts, Epoch, PartitionId, Scale, Table, View};
+use trueup_sinks::{
+    CommitLog, CommitRecord, GENESIS, InputRange, SinkError, Store, ViewTotals, read_delta_file,
+};
 
 use super::replay::Expected;
 use super::stager::{RangeRead, Share, Staged};
@@ -61,6 +64,8 @@ struct Whole {
     expected: Option<Expected>,
     counts: Counts,
     unknown_fields: u64,
+    /// What was derived again, where all of it is here.
+    derived: Option<Vec<Table>>,
 }
 
 impl Committer {
@@ -103,7 +108,7 @@ impl Committer {
                 summary.unknown_fields += whole.unknown_fields;
                 if whole.closed.replay {
                     summary.replayed.add(whole.counts);
-                    compare(&whole)?;
+                    self.compare(&whole)?;
                     if next == head {
                         summary.replay_elapsed = started.elapsed();
                     }
@@ -150,8 +155,14 @@ impl Committer {
             expected,
             counts: Counts::default(),
             unknown_fields: 0,
+            derived: Some(Vec::new()),
         };
         for share in shares {
+            let tables = whole.derived.take().zip(share.derived);
+            whole.derived = tables.map(|(mut all, own)| {
+                all.extend(own);
+                all
+            });
             for (partition, accepted) in share.accepted {
                 let counts = &mut counts[partition as usize];
                 counts.applied += accepted.applied;
@@ -201,13 +212,62 @@ impl Committer {
         };
         Ok(self.log.append(&record)?.hash)
     }
-}
 
-/// Compares an epoch that was derived again with what was published.
-fn compare(whole: &Whole) -> Result<(), RunError> {
-    let Some(expected) = &whole.expected else {
-        return Ok(());
-    };
-    let counts = whole.inputs.iter().map(|input| (input.partition_id(), input.counts)).collect();
-    expected.compare(whole.closed.epoch, &counts, &whole.views)
+    /// Compares an epoch that was derived again with what was published.
+    fn compare(&self, whole: &Whole) -> Result<(), RunError> {
+        let Some(expected) = &whole.expected else {
+            return Ok(());
+        };
+        let epoch = whole.closed.epoch;
+        let inputs = whole.inputs.iter();
+        let counts = inputs.map(|input| (input.partition_id(), input.counts)).collect();
+        let Err(differs) = expected.compare(&counts, &whole.views) else {
+            return Ok(());
+        };
+        let row = match (differs.view, &whole.derived) {
+            (Some(view), Some(derived)) => self.differing_row(epoch, view, derived),
+            _ => String::new(),
+        };
+        Err(RunError::Difference(format!(
+            "epoch {epoch}, {}{row}; the log or the store was changed, or another version of trueup \
+             wrote it; find the first bad commit with `trueup verify`",
+            differs.text
+        )))
+    }
+
+    /// Says which is the first row of a view that was published otherwise than derived.
+    fn differing_row(&self, epoch: Epoch, view: View, derived: &[Table]) -> String {
+        let published = match self.published(epoch, view) {
+            Ok(published) => published,
+            Err(error) => return format!("; what was published cannot be read: {error}"),
+        };
+        let mut rows: BTreeMap<Row, [Vec<i8>; 2]> = BTreeMap::new();
+        let derived = derived.iter().filter(|table| table.view() == view);
+        let tables = published.iter().map(|table| (0, table));
+        for (side, table) in tables.chain(derived.map(|table| (1, table))) {
+            for (row, diff) in table.diffs().iter().enumerate() {
+                rows.entry(table.row(row)).or_default()[side].push(*diff);
+            }
+        }
+        rows.values_mut().flatten().for_each(|diffs| diffs.sort_unstable());
+        let Some((row, [published, derived])) = rows.iter().find(|(_, [a, b])| a != b) else {
+            return "; no row differs, only what the commit says of them".to_owned();
+        };
+        let row: Vec<_> = row.iter().map(|value| value.display(self.scale)).collect();
+        format!(
+            "; first in row ({}): published with diffs {published:?}, derived with {derived:?}",
+            row.join(", ")
+        )
+    }
+
+    /// Reads the rows that an epoch has published of a view.
+    fn published(&self, epoch: Epoch, view: View) -> Result<Vec<Table>, SinkError> {
+        let commit = self.log.read(epoch)?;
+        let mut tables = Vec::new();
+        for file in commit.files.iter().filter(|file| file.view == view.name()) {
+            let store = &**self.log.store();
+            tables.extend(read_delta_file(store, file, epoch, view, self.scale)?);
+        }
+        Ok(tables)
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use trueup_ledger::{Counts, Epoch, PartitionId, Position};
+use trueup_ledger::{Counts, Epoch, PartitionId, Position, View};
 use trueup_sinks::{CommitLog, CommitRecord, InputRange, Store, ViewTotals};
 
 use super::RunError;
@@ -90,20 +90,16 @@ impl Expected {
     /// Compares what was derived again with what was published.
     pub(crate) fn compare(
         &self,
-        epoch: Epoch,
         counts: &BTreeMap<PartitionId, Counts>,
         views: &BTreeMap<String, ViewTotals>,
-    ) -> Result<(), RunError> {
-        let remedy = "the log or the store was changed, or another version of trueup wrote it; \
-                      find the first bad commit with `trueup verify`";
+    ) -> Result<(), Differs> {
         let zero = Counts::default();
         for (partition, published) in &self.counts {
             let derived = counts.get(partition).unwrap_or(&zero);
             if derived != published {
-                return Err(RunError::Difference(format!(
-                    "epoch {epoch}, partition {partition}: derived {derived:?}, published \
-                     {published:?}; {remedy}"
-                )));
+                let text =
+                    format!("partition {partition}: derived {derived:?}, published {published:?}");
+                return Err(Differs { view: None, text });
             }
         }
         let nothing = ViewTotals::default();
@@ -112,20 +108,29 @@ impl Expected {
             let published = self.views.get(name).unwrap_or(&nothing);
             let derived = views.get(name).unwrap_or(&nothing);
             if derived != published {
-                return Err(RunError::Difference(format!(
-                    "epoch {epoch}, view {name}: derived {} rows in, {} out, digest {}; published \
-                     {} in, {} out, digest {}; {remedy}",
+                let text = format!(
+                    "view {name}: derived {} rows in, {} out, digest {}; published {} in, {} out, \
+                     digest {}",
                     derived.inserted,
                     derived.retracted,
                     derived.digest,
                     published.inserted,
                     published.retracted,
                     published.digest,
-                )));
+                );
+                let view = View::ALL.into_iter().find(|view| view.name() == name);
+                return Err(Differs { view, text });
             }
         }
         Ok(())
     }
+}
+
+/// How an epoch that was derived again differs from what was published.
+pub(crate) struct Differs {
+    /// The view, where a view does.
+    pub(crate) view: Option<View>,
+    pub(crate) text: String,
 }
 
 /// Returns where a partition begins that no commit names.

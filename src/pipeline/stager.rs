@@ -34,6 +34,9 @@ pub(crate) struct Share {
     pub(crate) accepted: Vec<(u32, trueup_dataflow::Accepted)>,
     pub(crate) rejected: BTreeMap<usize, u64>,
     pub(crate) unknown_fields: u64,
+    /// What was derived again, to be looked at where it differs. Other processes do not send theirs.
+    #[serde(skip)]
+    pub(crate) derived: Option<Vec<Table>>,
 }
 
 /// What a partition gave to an epoch.
@@ -93,6 +96,7 @@ impl Setup {
             Share { accepted: output.accepted, rejected, unknown_fields, ..Share::default() };
         if closed.replay {
             share.views = totals(&output.tables, self.scale)?;
+            share.derived = Some(output.tables);
             return Ok(share);
         }
         let date = closed.epoch_time_micros.div_euclid(86_400_000_000);

@@ -97,6 +97,11 @@ fn a_log_that_was_changed_stops_the_run() {
     match run(&store, &log) {
         Err(RunError::Difference(text)) => {
             assert!(text.contains(&format!("epoch {epoch},")), "{text}");
+            // The row is one of the record's, in one of its two versions.
+            let line: serde_json::Value = serde_json::from_slice(&lines[place]).unwrap();
+            let row = text.split_once("first in row (").unwrap().1;
+            assert!(row.contains(line["tenant"].as_str().unwrap()), "{text}");
+            assert!(row.contains("published with diffs [") && row.contains("derived with ["));
         }
         other => panic!("{other:?}"),
     }
@@ -184,7 +189,7 @@ fn what_was_published_is_derived_again_and_compared() {
     let totals = |record: &mut CommitRecord| {
         record.views.get_mut("balances").unwrap().inserted += 1;
     };
-    difference(totals, &["epoch 3,", "balances", "trueup verify"]);
+    difference(totals, &["epoch 3,", "balances", "no row differs", "trueup verify"]);
     let view = |record: &mut CommitRecord| {
         record.views.remove("postings").unwrap();
     };
