@@ -2,12 +2,12 @@
 //! books are those of the log.
 //!
 //! A log grows while runs over it are killed by -9 at moments left to chance, with other numbers of
-//! workers, lengths of epochs and intervals of checkpoints each time. Between them the state on disk is
-//! now and then removed or damaged. A run may have several processes, of which one is killed; the others
-//! must then end by themselves, and all are started again. In the end a run finishes the log, and three judges look at it:
-//! the ranges and counts of the commits against each record of the log, `trueup verify`, and the
-//! digest of a run that nobody disturbed. A seed repeats what was drawn, not the moments of the
-//! machine.
+//! workers, lengths of epochs and intervals of checkpoints each time. Between them the state on
+//! disk is now and then removed or damaged. A run may have several processes, of which one is
+//! killed; the others must then end by themselves, and all are started again. In the end a run
+//! finishes the log, and three judges look at it: the ranges and counts of the commits against each
+//! record of the log, `trueup verify`, and the digest of a run that nobody disturbed. A seed
+//! repeats what was drawn, not the moments of the machine.
 
 mod account;
 mod manner;

@@ -199,8 +199,8 @@ impl Wreck {
     }
 
     /// Loses of what was not synced as much as `keep` says, see [`Trial::power_cut`].
-    pub fn power_cut(&self, keep: impl FnMut(usize) -> usize) {
-        self.trial.power_cut(keep).unwrap();
+    pub fn power_cut(&self, keep: impl FnMut(usize) -> usize) -> Result<(), String> {
+        self.trial.power_cut(keep).map(drop).map_err(|error| format!("{error:#}"))
     }
 }
 
@@ -224,6 +224,9 @@ pub fn each<T: Sync + std::fmt::Debug>(
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(number) else { return };
+            if number > 0 && number % 500 == 0 {
+                println!("{number} of {}", items.len());
+            }
             let mut draw = ChaCha8Rng::seed_from_u64(seed ^ number as u64);
             if let Err(what) = work(item, &mut draw) {
                 println!("{item:?}: {what}");

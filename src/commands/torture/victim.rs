@@ -162,8 +162,8 @@ impl Victim {
         })
     }
 
-    /// Expects of those that lost a process that they end, and say so: after a commit they have met.
-    /// Before, they may wait for it as long as they were told to, and are killed instead.
+    /// Expects of those that lost a process that they end, and say so: after a commit they have
+    /// met. Before, they may wait for it as long as they were told to, and are killed instead.
     fn bereaved(&self, run: &mut Run, lost: usize) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let failed = i32::from(Exit::Failed.code());
