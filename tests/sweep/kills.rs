@@ -142,6 +142,11 @@ fn killed_at_any_kind_of_step_of_a_restore_the_books_are_right() {
     quick(Found::CopiesAlone, "2");
 }
 
+#[test]
+fn killed_at_any_kind_of_step_of_a_new_copy_the_books_are_right() {
+    quick(Found::NoNewestCopy, "1");
+}
+
 /// Kills after every step, within every write, and with the power cut after every step: with all
 /// lost that may be, and with some of it. Before a step is after the one before it.
 #[test]
@@ -151,6 +156,7 @@ fn killed_at_every_step_the_books_are_right() {
     for (found, workers) in [
         (Found::Nothing, "2"),
         (Found::CopiesAlone, "2"),
+        (Found::NoNewestCopy, "2"),
         (Found::Nothing, "1"),
         (Found::CopiesAlone, "1"),
     ] {
