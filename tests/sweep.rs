@@ -1,6 +1,6 @@
-//! The program is killed at its durable steps, one by one: before a step, after it, in the middle of
-//! a write, and with the power cut. The volume gets full, and syncs fail. Whatever happens, a plain
-//! start ends with the books of the log. And the sweep is itself tried on syncs that lie.
+//! The program is killed at its durable steps, one by one: before a step, after it, in the middle
+//! of a write, and with the power cut. The volume gets full, and syncs fail. Whatever happens, a
+//! plain start ends with the books of the log. And the sweep is itself tried on syncs that lie.
 //!
 //! The tests take a sample of the steps, every kind of step on every kind of file, drawn by a seed
 //! that is printed (`TRUEUP_SEED` sets it). The whole sweep is

@@ -1,22 +1,24 @@
-/* Watches the steps by which a process makes something durable or visible below one directory, and
- * ends, fails or belies one of them. Loaded with LD_PRELOAD; `testing/src/steps.rs` compiles it, sets
- * its environment and reads its journal.
+/* Watches the steps by which a process makes something durable or visible below one directory,
+ * and ends, fails or belies one of them. Loaded with LD_PRELOAD; `testing/src/steps.rs` compiles
+ * it, sets its environment and reads its journal.
  *
- * It does not interpose functions of the C library, since Rust crates also make system calls of their
- * own. A seccomp filter turns each system call of interest into SIGSYS, whoever makes it, except those
- * made by the one instruction in `steps_raw`; the handler makes the call, or does not. One lock is held
- * from before a step until it is in the journal, so the journal's order is what happened.
+ * It does not interpose functions of the C library, since Rust crates also make system calls of
+ * their own. A seccomp filter turns each system call of interest into SIGSYS, whoever makes it,
+ * except those made by the one instruction in `steps_raw`; the handler makes the call, or does
+ * not. One lock is held from before a step until it is in the journal, so the journal's order is
+ * what happened.
  *
  *   STEPS_UNDER    the directory, absolute, without a slash at its end
- *   STEPS_JOURNAL  a file elsewhere that gets a line a step: call, outcome, path, second path, offset,
- *                  bytes, grave; separated by tabs, paths relative, `-` where there is none
+ *   STEPS_JOURNAL  a file elsewhere that gets a line a step: call, outcome, path, second path,
+ *                  offset, bytes, grave; separated by tabs, paths relative, `-` where there is
+ *                  none
  *   STEPS_GRAVES   a directory elsewhere on the same file system, for links to what is removed
- *   STEPS_ACTION   before, after, torn, full, fail, lie; none only watches
- *   STEPS_AT       the number of the matching step at which it acts, from 1. `full`, `fail` and `lie`
- *                  act on all that follow, too
- *   STEPS_CALL, STEPS_KIND  which steps match: a name of a call or `*`; a pattern of fnmatch(3) for
- *                  the path, whose words with digits, and what follows `tmp`, are `#`; `*` in it
- *                  stands for a part of a name, and alone for every path
+ *   STEPS_ACTION   before, after, torn, full, fail, lie; `watch` only watches
+ *   STEPS_AT       the number of the matching step at which it acts, from 1. `full`, `fail` and
+ *                  `lie` act on all that follow, too
+ *   STEPS_CALL     the name of the call that matches, or `*`
+ *   STEPS_KIND     a pattern of fnmatch(3) for a part of the path between slashes each, or `*`
+ *                  for any path; words with digits, and what follows `tmp`, are `#`
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -98,7 +100,8 @@ struct step {
 };
 
 static void lock(void) {
-    while (__atomic_exchange_n(&locked, 1, __ATOMIC_ACQUIRE)) steps_raw(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    while (__atomic_exchange_n(&locked, 1, __ATOMIC_ACQUIRE))
+        steps_raw(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
 static void unlock(void) { __atomic_store_n(&locked, 0, __ATOMIC_RELEASE); }
@@ -128,7 +131,8 @@ static int of_file(long fd, struct place *place) {
     while ((fd /= 10) > 0);
     while (count > 0) link[end++] = digits[--count];
     link[end] = 0;
-    long length = steps_raw(SYS_readlinkat, AT_FDCWD, (long)link, (long)place->full, PATH_MAX - 1, 0, 0);
+    char *full = place->full;
+    long length = steps_raw(SYS_readlinkat, AT_FDCWD, (long)link, (long)full, PATH_MAX - 1, 0, 0);
     if (length <= 0) return 0;
     place->full[length] = 0;
     /* What has no name any more is not visible, and will not be. */
@@ -149,7 +153,8 @@ static int of_name(long folder, const char *name, struct place *place) {
     }
     if (length + strlen(name) >= PATH_MAX) return 0;
     strcpy(place->full + length, name);
-    for (size_t end = strlen(place->full); end > 1 && place->full[end - 1] == '/';) place->full[--end] = 0;
+    for (size_t end = strlen(place->full); end > 1 && place->full[end - 1] == '/';)
+        place->full[--end] = 0;
     return find(place);
 }
 
@@ -161,7 +166,8 @@ static void kind_of(const char *path, char *kind) {
     while (*path != 0) {
         size_t length = 0;
         int digits = 0;
-        for (; is_letter(path[length]) || is_digit(path[length]); length++) digits |= is_digit(path[length]);
+        for (; is_letter(path[length]) || is_digit(path[length]); length++)
+            digits |= is_digit(path[length]);
         if (length > 3 && strncmp(path, "tmp", 3) == 0) {
             strcpy(kind, "tmp#");
             kind += 4;
@@ -177,11 +183,13 @@ static void kind_of(const char *path, char *kind) {
     *kind = 0;
 }
 
+static int is(const struct step *step, const char *call) { return strcmp(step->call, call) == 0; }
+
 static int matches(const struct step *step) {
     char kind[PATH_MAX];
     const char *path = step->second.below != NULL ? step->second.below : step->place.below;
     kind_of(path, kind);
-    return (wanted_call[0] == '*' || strcmp(wanted_call, step->call) == 0) &&
+    return (wanted_call[0] == '*' || is(step, wanted_call)) &&
            (strcmp(wanted_kind, "*") == 0 || fnmatch(wanted_kind, kind, FNM_PATHNAME) == 0);
 }
 
@@ -223,7 +231,8 @@ static void bury(struct step *step, const char *path) {
     strcpy(grave, graves);
     strcat(grave, "/");
     strcat(grave, step->grave);
-    if (steps_raw(SYS_linkat, AT_FDCWD, (long)path, AT_FDCWD, (long)grave, 0, 0) != 0) step->grave[0] = 0;
+    if (steps_raw(SYS_linkat, AT_FDCWD, (long)path, AT_FDCWD, (long)grave, 0, 0) != 0)
+        step->grave[0] = 0;
 }
 
 static long make(const struct step *step) {
@@ -231,12 +240,11 @@ static long make(const struct step *step) {
     return steps_raw(step->number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-static int is_write(const struct step *step) { return strcmp(step->call, "write") == 0; }
-static int is_sync(const struct step *step) { return strcmp(step->call, "sync") == 0; }
+static int is_write(const struct step *step) { return is(step, "write"); }
 
 static int takes_room(const struct step *step) {
-    return is_write(step) || strcmp(step->call, "create") == 0 || strcmp(step->call, "mkdir") == 0 ||
-           strcmp(step->call, "link") == 0 || strcmp(step->call, "truncate") == 0;
+    return is_write(step) || is(step, "create") || is(step, "mkdir") || is(step, "link") ||
+           (is(step, "truncate") && step->bytes > 0);
 }
 
 /* Writes the first half of what a step would write. */
@@ -248,6 +256,8 @@ static long write_half(struct step *step) {
         from = first->iov_base;
         bytes = (long)first->iov_len;
     }
+    /* No write says that it has written nothing. */
+    if (bytes < 2 && action == FULL) return -ENOSPC;
     if (step->number == SYS_pwrite64 || step->number == SYS_pwritev)
         return steps_raw(SYS_pwrite64, fd, (long)from, bytes / 2, step->arguments[3], 0, 0);
     return steps_raw(SYS_write, fd, (long)from, bytes / 2, 0, 0, 0);
@@ -275,7 +285,7 @@ static long take(struct step *step) {
         note(step, "refused");
         return -EIO;
     }
-    if (since && action == LIE && is_sync(step)) {
+    if (since && action == LIE && is(step, "sync")) {
         note(step, "lied");
         return 0;
     }
@@ -300,7 +310,8 @@ static long take(struct step *step) {
 }
 
 static int look(const char *path, struct stat *found) {
-    return steps_raw(SYS_newfstatat, AT_FDCWD, (long)path, (long)found, AT_SYMLINK_NOFOLLOW, 0, 0) == 0;
+    long flags = AT_SYMLINK_NOFOLLOW;
+    return steps_raw(SYS_newfstatat, AT_FDCWD, (long)path, (long)found, flags, 0, 0) == 0;
 }
 
 /* Whether nothing is at a place where something can be made. */
@@ -315,7 +326,7 @@ static int is_free(const struct place *place) {
 /* Finds out whether a system call is a step, and fills it in. */
 static int is_step(struct step *step) {
     long *a = step->arguments;
-    long from = AT_FDCWD, to = AT_FDCWD;
+    long from = AT_FDCWD, to = AT_FDCWD, flags = O_TRUNC;
     const char *name = (const char *)a[0], *second = (const char *)a[1];
     switch (step->number) {
     case SYS_write: case SYS_pwrite64: case SYS_writev: case SYS_pwritev:
@@ -330,13 +341,15 @@ static int is_step(struct step *step) {
         return of_file(a[0], &step->place);
 #ifdef SYS_open
     case SYS_open:
-        if (!(a[1] & O_CREAT)) return 0;
+        flags = a[1];
+        if (!(flags & (O_CREAT | O_TRUNC))) return 0;
         break;
     case SYS_creat: case SYS_mkdir: case SYS_unlink: case SYS_rmdir: case SYS_rename: case SYS_link:
         break;
 #endif
     case SYS_openat:
-        if (!(a[2] & O_CREAT)) return 0;
+        flags = a[2];
+        if (!(flags & (O_CREAT | O_TRUNC))) return 0;
         /* fall through */
     default:
         from = (int)a[0];
@@ -353,8 +366,9 @@ static int is_step(struct step *step) {
 #endif
     case SYS_openat:
         step->call = "create";
-        /* To open what is there changes nothing; the watched programs truncate only what is empty. */
-        return is_free(&step->place);
+        if (!exists) return is_free(&step->place);
+        step->call = "truncate";
+        return flags & O_TRUNC && found.st_size > 0;
 #ifdef SYS_open
     case SYS_mkdir:
 #endif
@@ -386,8 +400,8 @@ static void on_call(int signal, siginfo_t *info, void *opaque) {
     for (int n = 0; n < 6; n++) step.arguments[n] = ARGUMENT(context, n);
     lock();
     if (is_step(&step)) {
-        if (strcmp(step.call, "unlink") == 0) bury(&step, step.place.full);
-        if (strcmp(step.call, "rename") == 0) bury(&step, step.second.full);
+        if (is(&step, "unlink")) bury(&step, step.place.full);
+        if (is(&step, "rename")) bury(&step, step.second.full);
         RESULT(context) = take(&step);
         unlock();
     } else {

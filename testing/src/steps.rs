@@ -154,8 +154,8 @@ pub enum Outcome {
 }
 
 impl Step {
-    /// Returns the path that matters with words that have digits, and temporary names, as `#`: equal
-    /// for what is the same in every run.
+    /// Returns the path that matters with words that have digits, and temporary names, as `#`:
+    /// equal for what is the same in every run.
     #[must_use]
     pub fn kind(&self) -> String {
         let path = self.to.as_ref().unwrap_or(&self.path).display().to_string();

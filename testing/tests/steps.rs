@@ -10,7 +10,8 @@ use std::process::Command;
 use tempfile::TempDir;
 use trueup_testing::steps::{Action, Plan, Shim, Step, Trial};
 
-/// Writes `one`, syncs it, writes `two` behind it, links and removes, and syncs a folder at the end.
+/// Writes `one`, syncs it, writes `two` behind it, links and removes, and syncs a folder at the
+/// end.
 const PROGRAM: &str = r#"
 import os, sys
 os.chdir(sys.argv[1])

@@ -53,7 +53,7 @@ fn a_sync_that_fails_is_never_taken_for_success() {
         if wreck.said.contains("panicked") {
             return Err(format!("it panicked: {}", wreck.said));
         }
-        wreck.power_cut(|_| 0);
+        wreck.power_cut(|_| 0)?;
         match wreck.code {
             Some(4) => scene.judge(&wreck, 1),
             // Where it says that all is done, it has to be, whatever could not be synced.

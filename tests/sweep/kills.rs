@@ -82,17 +82,17 @@ fn die(scene: &Scene, death: &Death, draw: &mut ChaCha8Rng) -> Result<bool, Stri
     let wanted = (death.plan.call.clone(), death.plan.kind.clone());
     let met = wanted.0 == "*" || kind(step) == wanted;
     assert!(met, "{death:?} was killed at {step:?}");
-    cut(&wreck, death.power, draw);
+    cut(&wreck, death.power, draw)?;
     if let Some(at) = death.again {
         scene.disturb_again(&mut wreck, &Plan::at(Action::KillAfter, at));
-        cut(&wreck, death.power, draw);
+        cut(&wreck, death.power, draw)?;
     }
     scene.judge(&wreck, usize::from(death.power != Power::Stays)).map(|()| true)
 }
 
-fn cut(wreck: &Wreck, power: Power, draw: &mut ChaCha8Rng) {
+fn cut(wreck: &Wreck, power: Power, draw: &mut ChaCha8Rng) -> Result<(), String> {
     match power {
-        Power::Stays => {}
+        Power::Stays => Ok(()),
         Power::LosesSome => wreck.power_cut(|most| draw.random_range(0..=most)),
         Power::LosesAll => wreck.power_cut(|_| 0),
     }
@@ -142,8 +142,13 @@ fn killed_at_any_kind_of_step_of_a_restore_the_books_are_right() {
     quick(Found::CopiesAlone, "2");
 }
 
-/// Kills after every step, within every write, and with the power cut after every step: with all lost
-/// that may be, and with some of it. Before a step is after the one before it.
+#[test]
+fn killed_at_any_kind_of_step_of_a_new_copy_the_books_are_right() {
+    quick(Found::NoNewestCopy, "1");
+}
+
+/// Kills after every step, within every write, and with the power cut after every step: with all
+/// lost that may be, and with some of it. Before a step is after the one before it.
 #[test]
 #[ignore = "the whole sweep, about half an hour"]
 fn killed_at_every_step_the_books_are_right() {
@@ -151,6 +156,7 @@ fn killed_at_every_step_the_books_are_right() {
     for (found, workers) in [
         (Found::Nothing, "2"),
         (Found::CopiesAlone, "2"),
+        (Found::NoNewestCopy, "2"),
         (Found::Nothing, "1"),
         (Found::CopiesAlone, "1"),
     ] {

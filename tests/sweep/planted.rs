@@ -15,7 +15,7 @@ fn what_is_done_outlives_a_power_cut_unless_syncs_lie() {
     let done = |plan: &Plan| {
         let wreck = scene.disturb(plan);
         assert_eq!(wreck.code, Some(0), "{}", wreck.said);
-        wreck.power_cut(|_| 0);
+        wreck.power_cut(|_| 0).unwrap();
         scene.judge_books(&wreck.store)
     };
     assert_eq!(done(&Plan::watch()), Ok(()));

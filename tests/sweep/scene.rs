@@ -30,6 +30,9 @@ pub enum Found {
     Nothing,
     /// A store with half of the log in it, whose state is lost: it restores a copy and goes on.
     CopiesAlone,
+    /// A store with its state, of which the newest copy is lost: it copies all of it anew, once it
+    /// has taken a checkpoint that is not its last.
+    NoNewestCopy,
 }
 
 /// Where runs are disturbed.
@@ -38,6 +41,7 @@ pub struct Scene {
     log: PathBuf,
     template: Option<PathBuf>,
     workers: &'static str,
+    epoch_records: &'static str,
     shim: Shim,
     /// What `trueup digest` says of an undisturbed run.
     pub expected: String,
@@ -73,20 +77,28 @@ impl Scene {
         let dir = trueup_testing::temp_dir("sweep-").unwrap();
         let log = dir.path().join("log.jsonl");
         let records = Records::generate(EVENTS, seed);
-        let half = records.lines.len() / 2;
+        let (before, epoch_records) = match found {
+            Found::Nothing | Found::CopiesAlone => (records.lines.len() / 2, "200"),
+            Found::NoNewestCopy => (records.lines.len() / 4, "100"),
+        };
         let mut scene = Scene {
             log,
             template: None,
             workers,
+            epoch_records,
             shim: Shim::build().unwrap(),
             expected: String::new(),
             dir,
         };
-        if found == Found::CopiesAlone {
-            write_lines(&scene.log, &records.lines[..half]);
+        if found != Found::Nothing {
+            write_lines(&scene.log, &records.lines[..before]);
             let template = scene.dir.path().join("template");
             trueup(0, &scene.args(&template));
-            fs::remove_dir_all(template.join("state")).unwrap();
+            if found == Found::CopiesAlone {
+                fs::remove_dir_all(template.join("state")).unwrap();
+            } else {
+                fs::remove_file(newest_copy(&template)).unwrap();
+            }
             scene.template = Some(template);
         }
         write_lines(&scene.log, &records.lines);
@@ -99,7 +111,7 @@ impl Scene {
     /// Epochs end by their number of records alone, and nearly each gets a checkpoint.
     fn args<'a>(&'a self, store: &'a Path) -> Vec<&'a str> {
         let place = ["run", "--store", text(store), "--input", text(&self.log)];
-        let cut = ["--commit-max-records", "200", "--commit-interval", "1h"];
+        let cut = ["--commit-max-records", self.epoch_records, "--commit-interval", "1h"];
         let state = ["--checkpoint-interval", "10ms", "--memory-limit", "64MiB"];
         let more = ["--workers", self.workers, "--until-caught-up"];
         [place.as_slice(), &cut, &state, &more].concat()
@@ -199,8 +211,8 @@ impl Wreck {
     }
 
     /// Loses of what was not synced as much as `keep` says, see [`Trial::power_cut`].
-    pub fn power_cut(&self, keep: impl FnMut(usize) -> usize) {
-        self.trial.power_cut(keep).unwrap();
+    pub fn power_cut(&self, keep: impl FnMut(usize) -> usize) -> Result<(), String> {
+        self.trial.power_cut(keep).map(drop).map_err(|error| format!("{error:#}"))
     }
 }
 
@@ -224,6 +236,9 @@ pub fn each<T: Sync + std::fmt::Debug>(
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(number) else { return };
+            if number > 0 && number.is_multiple_of(500) {
+                println!("{number} of {}", items.len());
+            }
             let mut draw = ChaCha8Rng::seed_from_u64(seed ^ number as u64);
             if let Err(what) = work(item, &mut draw) {
                 println!("{item:?}: {what}");
@@ -239,6 +254,12 @@ pub fn each<T: Sync + std::fmt::Debug>(
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), items.len(), wrong.join("\n"));
+}
+
+fn newest_copy(store: &Path) -> PathBuf {
+    let entries = fs::read_dir(store.join("checkpoints")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).max().unwrap()
 }
 
 fn copy_tree(from: &Path, to: &Path) {

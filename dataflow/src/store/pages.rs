@@ -5,15 +5,16 @@
 //!      + rows: of `balances` and `daily_movements`, all integers          8 words of 8 bytes each
 //! ```
 //!
-//! - Words are in the order of the machine that wrote the page. Another machine's are refused by the
-//!   magic: a page is a cache of this machine's, never what is exchanged.
+//! - Words are in the order of the machine that wrote the page. Another machine's are refused by
+//!   the magic: a page is a cache of this machine's, never what is exchanged.
 //! - A [`Page`] exists only where magic, version, width, length and checksum are right. Codecs see
 //!   nothing else, so no codec decodes bytes that were not encoded here.
 //! - All codecs write the same bytes. They differ in how they come to them, and in what they trust.
 //!
-//! abomonation reinterprets memory without looking at it (RUSTSEC-2021-0120). Rows have no pointers,
-//! padding, or values that are not allowed, and lie aligned within a page; so it has nothing to get
-//! wrong. `docs/performance.md` has what it gains. Absent without the feature `abomonation`.
+//! abomonation reinterprets memory without looking at it (RUSTSEC-2021-0120). Rows have no
+//! pointers, padding, or values that are not allowed, and lie aligned within a page; so it has
+//! nothing to get wrong. `docs/performance.md` has what it gains. Absent without the feature
+//! `abomonation`.
 
 use thiserror::Error;
 

@@ -2,11 +2,12 @@
 //!
 //! The model is what POSIX promises and no more. Bytes of a file are safe once the file was synced
 //! after they were written. A change of a folder's entries (create, link, rename, unlink, mkdir,
-//! rmdir) is safe once the folder was synced after it; syncing the file is not enough. Of what is not
-//! safe, any first part may have made it: the changes of one folder, and the bytes of one file, come
-//! to the disk in their order, but folders and files do not wait for each other.
+//! rmdir) is safe once the folder was synced after it; syncing the file is not enough. Of what is
+//! not safe, any first part may have made it: the changes of one folder, and the bytes of one file,
+//! come to the disk in their order, but folders and files do not wait for each other.
 //!
-//! A rename from one folder to another counts as a change of the one it leads to.
+//! A rename from one folder to another counts as a change of the one it leads to. What was cut off
+//! a file is not brought back.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -83,7 +84,10 @@ impl Model {
             "truncate" => {
                 let number = self.number(&step.path, step.end());
                 let file = &mut self.files[number];
-                ensure!(step.end() >= file.safe, "{} is cut", step.path.display());
+                if step.end() < file.safe {
+                    file.safe = step.end();
+                    file.pieces.clear();
+                }
                 file.pieces.push(step.end());
             }
             "sync" => {
