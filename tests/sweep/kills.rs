@@ -150,7 +150,7 @@ fn killed_at_any_kind_of_step_of_a_new_copy_the_books_are_right() {
 /// Kills after every step, within every write, and with the power cut after every step: with all
 /// lost that may be, and with some of it. Before a step is after the one before it.
 #[test]
-#[ignore = "the whole sweep, about half an hour"]
+#[ignore = "the whole sweep, about an hour"]
 fn killed_at_every_step_the_books_are_right() {
     let seed = seed();
     for (found, workers) in [
