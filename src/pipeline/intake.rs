@@ -360,6 +360,9 @@ impl Intake {
             // One is under way at a time, and another process may be ahead with the one before.
             let before = self.last_checkpoint;
             self.shared.wait_while(|_| self.checkpoints.done() < before);
+            if self.shared.has_failed() {
+                return Err(Stopped);
+            }
             self.checkpoints.request(closed.epoch);
             self.last_checkpoint = closed.epoch;
         }
