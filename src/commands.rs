@@ -12,6 +12,7 @@ mod filter;
 pub mod generate;
 mod meter;
 mod output;
+pub mod quarantine;
 pub mod query;
 pub mod run;
 mod sources;
@@ -37,6 +38,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Quarantine(args) => quarantine::run(&args),
         Command::Torture(args) => torture::run(&args),
     }
 }

@@ -94,6 +94,46 @@ fn files_below(path: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
+fn quarantined_records_are_counted_listed_and_shown_as_they_are() {
+    let books = Books::new("3000");
+    let (store, input) = (books.store(), books.input());
+    let place = ["--store", store.as_str()];
+    let list = |more: &[&str]| {
+        let args = [&["quarantine", "list"], place.as_slice(), more].concat();
+        serde_json::from_str::<Value>(&done(&args).out).unwrap()
+    };
+    let each = list(&["--each", "--format", "json"]);
+    let each = each.as_array().unwrap();
+    assert!(each.len() >= 5, "{each:?}");
+    let by_reason = list(&["--format", "json"]);
+    let counts = by_reason.as_array().unwrap().iter().map(|row| row["records"].as_u64().unwrap());
+    assert_eq!(counts.sum::<u64>(), each.len() as u64);
+    let reason = each[0]["reason"].as_str().unwrap();
+    let some = list(&["--each", "--format", "json", "--reason", reason]);
+    let wanted = each.iter().filter(|row| row["reason"] == reason).count();
+    assert_eq!(some.as_array().unwrap().len(), wanted);
+    // The bytes are those of the log at that position.
+    let log = fs::read(&input).unwrap();
+    for row in each {
+        let position = row["position"].as_str().unwrap();
+        let at = ["--partition", row["partition"].as_str().unwrap(), "--position", position];
+        let show = [&["quarantine", "show"], place.as_slice(), &at].concat();
+        let offset: usize = position.rsplit('@').next().unwrap().parse().unwrap();
+        let length = usize::try_from(row["bytes"].as_u64().unwrap()).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_trueup"))
+            .args([show.as_slice(), &["--raw"]].concat())
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, log[offset..offset + length], "{row}");
+        let shown = done(&show).out;
+        assert!(shown.contains(row["reason"].as_str().unwrap()), "{shown}");
+    }
+    let nothing = ["quarantine", "show", "--partition", "input/9", "--position", "1"];
+    let ended = fails(2, &[nothing.as_slice(), &place].concat());
+    assert!(ended.err.contains("quarantine list"), "{}", ended.err);
+}
+
+#[test]
 fn every_help_has_an_example() {
     let commands =
         ["demo", "generate", "append", "run", "query", "digest", "verify", "explain", "check"];

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, StringArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::schema::types::ColumnPath;
 use trueup_ledger::{Epoch, Position, Reason};
 
 use crate::deltas::{dated_path, stage};
 use crate::error::SinkError;
+use crate::reader::{check_schema, read_checked};
 use crate::record::{FileEntry, QUARANTINE};
 use crate::schema::{base_properties, encode};
 use crate::store::Store;
@@ -40,6 +42,68 @@ pub struct QuarantineRecord {
     pub raw: Vec<u8>,
     /// The correlation id, where it could be decoded.
     pub correlation_id: Option<String>,
+}
+
+/// A record of a quarantine file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quarantined<'a> {
+    /// The epoch that read it.
+    pub epoch: Epoch,
+    /// The code of the reason; one that this version does not know may be there.
+    pub reason: &'a str,
+    /// What is wrong, in words.
+    pub detail: &'a str,
+    /// The source's name in the configuration.
+    pub source: &'a str,
+    /// The partition's name within the source.
+    pub partition: &'a str,
+    /// Its position in the partition, as text.
+    pub position: &'a str,
+    /// The correlation id, where it could be decoded.
+    pub correlation_id: Option<&'a str>,
+    /// The record as it was read.
+    pub raw: &'a [u8],
+}
+
+/// Reads a quarantine file and hands out its records, in the order they were written.
+///
+/// # Errors
+/// [`SinkError::Damaged`] where the file is not what the commit says; what `each` returns.
+pub fn scan_quarantine_file<E: From<SinkError>>(
+    store: &dyn Store,
+    file: &FileEntry,
+    mut each: impl FnMut(Quarantined<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let path = file.path.as_str();
+    let bytes = read_checked(store, file)?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(SinkError::parquet(path))?;
+    check_schema(path, builder.schema(), &quarantine_schema())?;
+    let mut rows = 0;
+    for batch in builder.build().map_err(SinkError::parquet(path))? {
+        let batch = batch.map_err(SinkError::arrow(path))?;
+        rows += batch.num_rows() as u64;
+        let text = |column: usize| batch.column(column).as_string::<i32>();
+        let epochs = batch.column(0).as_primitive::<UInt64Type>();
+        let (correlation_ids, raw) = (text(8), batch.column(9).as_binary::<i32>());
+        for row in 0..batch.num_rows() {
+            each(Quarantined {
+                epoch: Epoch(epochs.value(row)),
+                reason: text(1).value(row),
+                detail: text(2).value(row),
+                source: text(3).value(row),
+                partition: text(4).value(row),
+                position: text(5).value(row),
+                correlation_id: correlation_ids.is_valid(row).then(|| correlation_ids.value(row)),
+                raw: raw.value(row),
+            })?;
+        }
+    }
+    if rows != file.rows {
+        let what = format!("{rows} rows, {} committed", file.rows);
+        return Err(SinkError::damaged(path, what).into());
+    }
+    Ok(())
 }
 
 /// Writes the quarantined records of one epoch, and returns the file for the commit record: `None`

@@ -177,7 +177,7 @@ fn scan_commit(
 }
 
 /// Reads a file that a commit names.
-fn read_checked(store: &dyn Store, file: &FileEntry) -> Result<Bytes, SinkError> {
+pub(crate) fn read_checked(store: &dyn Store, file: &FileEntry) -> Result<Bytes, SinkError> {
     let path = file.path.as_str();
     let bytes = match Retry::default().ask(|| store.get(path)) {
         Ok(bytes) => bytes,
@@ -198,11 +198,18 @@ fn read_checked(store: &dyn Store, file: &FileEntry) -> Result<Bytes, SinkError>
     Ok(bytes.into())
 }
 
-fn check_schema(path: &str, found: &SchemaRef, wanted: &SchemaRef) -> Result<(), SinkError> {
+pub(crate) fn check_schema(
+    path: &str,
+    found: &SchemaRef,
+    wanted: &SchemaRef,
+) -> Result<(), SinkError> {
     let same = found.fields().len() == wanted.fields().len();
     for (found, wanted) in found.fields().iter().zip(wanted.fields()) {
         let (name, ty) = (wanted.name(), wanted.data_type());
-        if found.name() != name || found.data_type() != ty || found.is_nullable() {
+        if found.name() != name
+            || found.data_type() != ty
+            || (found.is_nullable() && !wanted.is_nullable())
+        {
             let what = format!("it has column {found} where {name} of {ty} belongs");
             return Err(SinkError::damaged(path, what));
         }
@@ -210,7 +217,7 @@ fn check_schema(path: &str, found: &SchemaRef, wanted: &SchemaRef) -> Result<(),
     if same {
         Ok(())
     } else {
-        Err(SinkError::damaged(path, "it has more or fewer columns than the view"))
+        Err(SinkError::damaged(path, "it has more or fewer columns than it should"))
     }
 }
 
