@@ -325,7 +325,7 @@ fn start(
         closed: staged,
         stop: options.stop,
         commit_interval: options.commit_interval,
-        records_max: share.of(options.commit_max_records),
+        records_max: share.of(options.commit_max_records).min(checkpoints.records_max()),
         until_caught_up: options.until_caught_up,
         orders,
         report,

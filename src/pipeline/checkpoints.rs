@@ -12,11 +12,17 @@ use trueup_ledger::Epoch;
 
 use super::StateOptions;
 
+/// How much of the memory limit a record may use, so that the epochs on their way take about as much
+/// again. A record of two postings to accounts of their own takes 5 KB; three epochs are on their way.
+const LIMIT_BYTES_A_RECORD: u64 = 16 << 10;
+
 /// How the threads of a run agree on checkpoints.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     /// What all workers together may gather for the next checkpoint, in bytes; 0 without a disk.
     gather_bytes: usize,
+    /// The most records of an epoch.
+    records_max: u64,
     interval: Duration,
     requested: AtomicU64,
     pub(super) done: AtomicU64,
@@ -31,6 +37,8 @@ impl Checkpoints {
             // and the rest is what tables need to grow and what sorting takes.
             gather_bytes: state
                 .map_or(0, |state| usize::try_from(state.memory_limit / 4).unwrap_or(usize::MAX)),
+            records_max: state
+                .map_or(u64::MAX, |state| (state.memory_limit / LIMIT_BYTES_A_RECORD).max(1)),
             interval: state.map_or(Duration::MAX, |state| state.checkpoint_interval),
             requested: AtomicU64::new(since.0),
             done: AtomicU64::new(since.0),
@@ -41,6 +49,11 @@ impl Checkpoints {
     /// Says how much a worker has gathered. Workers are numbered across processes.
     pub(crate) fn gathered(&self, worker: usize, bytes: usize) {
         self.active[worker % self.active.len()].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns how many records an epoch may have at most, where memory is limited.
+    pub(crate) fn records_max(&self) -> u64 {
+        self.records_max
     }
 
     /// Returns the last checkpoint on disk.

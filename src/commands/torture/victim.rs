@@ -1,6 +1,7 @@
 //! Runs of this program in processes of their own, to be killed.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::exit;
@@ -286,11 +287,12 @@ impl Victim {
 
 /// Finds addresses of this machine on which nothing listens.
 fn free_addresses(count: usize) -> Vec<String> {
+    let mut draw = ChaCha8Rng::seed_from_u64(RandomState::new().hash_one(count));
     let mut held = Vec::new();
     // All are held until all are found, so that they differ.
     while held.len() < count {
         // Linux gives higher ports to outgoing connections, at any time.
-        let address = format!("127.0.0.1:{}", rand::rng().random_range(15_000..32_000_u16));
+        let address = format!("127.0.0.1:{}", draw.random_range(15_000..32_000_u16));
         held.extend(TcpListener::bind(&address).map(|listener| (listener, address)));
     }
     held.into_iter().map(|(_, address)| address).collect()
