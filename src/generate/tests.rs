@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use trueup_ledger::{EventDraft, PostingDraft, Rejection, Scale, SourceDraft};
+use trueup_ledger::{AccountDraft, EventDraft, PostingDraft, Rejection, Scale, SourceDraft};
 
 use super::{
     Generator, Hostilities, Hostility, Poison, RecordKind, Summary, Workload, write_jsonl,
@@ -134,6 +134,11 @@ fn admit(value: &Value) -> Result<String, Rejection> {
         captures: text(&value["captures"]),
         releases: text(&value["releases"]),
         expires_at: text(&value["expires_at"]),
+        account: value["account"].as_object().map(|account| AccountDraft {
+            name: account.get("name").and_then(text),
+            normal_side: account.get("normal_side").and_then(text),
+            overdraft: account.get("overdraft").and_then(text),
+        }),
     };
     draft.admit(Scale::DEFAULT).map(|event| format!("{event:?}"))
 }
