@@ -18,7 +18,7 @@
 //!     '-- Memory: openings to correct, reverse, refund      '--> a copy later: a duplicate
 //! ```
 //!
-//! Left out: statements and the other kinds without a transaction. What
+//! Left out: of the kinds without a transaction all but `account`. What
 //! [`Summary`] counts is what was *planted*; chance adds a little more (two reversals may pick one
 //! target, a quarantined record may be one that somebody waited for), so an exact expectation
 //! comes from the reference, not from here.

@@ -69,15 +69,30 @@ impl Engine {
         host.worker.dataflow::<u64, _, _>(|scope| {
             let (mut events, event_stream) = scope.new_input::<EventRecord>();
             let (mut sequences, sequence_stream) = scope.new_input::<SequenceRecord>();
-            let Changes { tables, movements, pending, shards, pending_shards, names, accepted } =
-                transactions.build(event_stream, state);
+            let Changes {
+                tables,
+                movements,
+                pending,
+                declarations,
+                shards,
+                pending_shards,
+                names,
+                accepted,
+            } = transactions.build(event_stream, state);
             let directory = SharedDirectory::new(Directory::new(state));
             let names = record_names(names, Rc::clone(&directory));
             let books = books(shards.clone(), state, first_epoch.0 - 1);
             let continuities = continuities(sequence_stream, state);
             let all = scope.concatenate([
                 tables,
-                balances(movements.clone(), pending, names.clone(), Rc::clone(&directory), state),
+                balances(
+                    movements.clone(),
+                    pending,
+                    declarations,
+                    names.clone(),
+                    Rc::clone(&directory),
+                    (state, scale),
+                ),
                 daily_movements(movements, names, directory, state),
                 trial_balance(books.clone()),
                 trial_imbalance(books, scale),

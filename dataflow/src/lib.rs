@@ -15,6 +15,7 @@
 //! Invariants: only this crate names timely and differential. It reads and writes
 //! nothing but its own state on disk: events come in by method calls, epochs go out by a callback.
 
+pub mod accounts;
 pub mod books;
 pub mod engine;
 mod hash;

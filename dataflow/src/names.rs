@@ -9,8 +9,27 @@ use trueup_ledger::key::name_hash;
 
 use crate::store::{Kept, Space, WorkerState};
 
-/// The key of an account in one currency of a tenant: 128 bits of BLAKE3 over the three names, so
-/// that all workers agree on it without talking.
+/// The key of an account of a tenant, whatever the currency: 128 bits of BLAKE3 over both names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathKey(pub u128);
+
+impl PathKey {
+    /// Returns the key of a tenant's account.
+    #[must_use]
+    pub fn of(tenant: &str, account: &str) -> PathKey {
+        PathKey(name_hash(&[tenant, account]))
+    }
+
+    /// Returns the shard, which all [`AccountKey`]s of the account have.
+    #[must_use]
+    pub fn shard(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+}
+
+/// The key of an account in one currency of a tenant, so that all workers agree on it without
+/// talking: the shard of the account as a whole, so that one worker has it in all currencies, then
+/// 120 bits of BLAKE3 over the three names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AccountKey(pub u128);
 
@@ -37,7 +56,13 @@ impl AccountName {
     /// Returns the key that stands for the name.
     #[must_use]
     pub fn key(&self) -> AccountKey {
-        AccountKey(name_hash(&[&self.tenant, &self.account, &self.currency]))
+        let hash = name_hash(&[&self.tenant, &self.account, &self.currency]);
+        if self.account.is_empty() {
+            // A book: nothing is declared of it, so its tenant's other books may be elsewhere.
+            return AccountKey(hash);
+        }
+        let shard = PathKey::of(&self.tenant, &self.account).shard();
+        AccountKey((hash & (u128::MAX >> 8)) | (u128::from(shard) << 120))
     }
 }
 
@@ -120,5 +145,36 @@ impl Directory {
             Some(name) => f(&name),
             None => unreachable!("the account key {key:?} has no name"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(tenant: &str, account: &str, currency: &str) -> AccountKey {
+        let name = AccountName {
+            tenant: tenant.into(),
+            account: account.into(),
+            currency: currency.into(),
+        };
+        name.key()
+    }
+
+    #[test]
+    fn an_account_has_one_shard_and_a_key_a_currency() {
+        for number in 0..300 {
+            let account = format!("assets:{number}");
+            let (one, other) = (key("a", &account, "EUR"), key("a", &account, "USD"));
+            assert_ne!(one, other);
+            assert_eq!(one.shard(), other.shard());
+            assert_eq!(one.shard(), PathKey::of("a", &account).shard());
+        }
+    }
+
+    #[test]
+    fn the_books_of_a_tenant_have_shards_of_their_own() {
+        let shards = (0..300).map(|number| key("a", "", &format!("C{number}")).shard());
+        assert!(shards.collect::<std::collections::BTreeSet<_>>().len() > 100);
     }
 }

@@ -40,7 +40,7 @@ use trueup_ledger::codec::{CodecError, Reader};
 pub enum Space {
     /// The state of each transaction.
     Transactions = 1,
-    /// Sums by account.
+    /// Sums by account, with the terms under which they are.
     Balances = 2,
     /// Sums by account and date.
     Days = 3,
@@ -52,6 +52,8 @@ pub enum Space {
     Books = 6,
     /// The sequence numbers seen of each service.
     Sequences = 7,
+    /// What is declared of each account, and in which currencies it has a balance.
+    Accounts = 8,
 }
 
 /// How many bytes an encoded key has at most.

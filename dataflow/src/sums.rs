@@ -2,8 +2,8 @@
 
 use differential_dataflow::difference::{IsZero, Semigroup};
 use serde::{Deserialize, Serialize};
-use trueup_ledger::Side;
 use trueup_ledger::transaction::checked_sum;
+use trueup_ledger::{Side, Terms};
 
 /// Debits and credits, and how many lines they are of.
 ///
@@ -75,6 +75,25 @@ impl Semigroup for Balance {
     fn plus_equals(&mut self, other: &Balance) {
         self.posted.plus_equals(&other.posted);
         self.pending.plus_equals(&other.pending);
+    }
+}
+
+/// A balance with the terms of its account: all that its row is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holding {
+    pub(crate) balance: Balance,
+    pub(crate) terms: Terms,
+}
+
+impl Holding {
+    /// Returns what is available, debit-positive as the balance is: what is held of it is gone.
+    pub(crate) fn available(&self) -> i128 {
+        let Balance { posted, pending } = self.balance;
+        let held = match self.terms.normal_side {
+            Side::Debit => -pending.credits,
+            Side::Credit => pending.debits,
+        };
+        checked_sum(posted.difference(), held)
     }
 }
 

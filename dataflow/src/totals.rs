@@ -46,30 +46,17 @@ pub(crate) fn route(key: AccountKey) -> u64 {
     u64::from(key.shard())
 }
 
-/// Keeps the totals of `changes` in a space of the store and emits their rows.
-///
-/// `account` is what a key is routed and named by; `row` pushes the row of a key with its total.
-pub(crate) fn totals<'s, K, V>(
-    changes: Stream<'s, u64, Vec<(K, V)>>,
+/// Calls `each` with the changes of every epoch, once all are there and the names they use are
+/// recorded; epochs come in order. `shard` decides the worker of a change.
+pub(crate) fn by_epoch<'s, D: ExchangeData>(
+    changes: Stream<'s, u64, Vec<D>>,
     names: Stream<'s, u64, Vec<()>>,
-    directory: SharedDirectory,
-    state: &WorkerState,
-    (space, view): (Space, View),
-    account: impl Fn(&K) -> AccountKey + 'static,
-    row: impl Fn(&AccountName, &K, &V, &mut Table, i8) + 'static,
-) -> Tables<'s>
-where
-    K: ExchangeData + StateKey + Ord,
-    V: ExchangeData + StateValue + Total,
-{
-    let account = Rc::new(account);
-    let kept = state.kept::<K, V>(space);
-    let by_account = {
-        let account = Rc::clone(&account);
-        Exchange::new(move |change: &(K, V)| route(account(&change.0)))
-    };
-    changes.binary_frontier(names, by_account, Pipeline, view.name(), move |_, _| {
-        let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<(K, V)>)> = BTreeMap::new();
+    name: &str,
+    shard: impl Fn(&D) -> u64 + 'static,
+    mut each: impl FnMut(u64, Vec<D>) -> Vec<Table> + 'static,
+) -> Tables<'s> {
+    changes.binary_frontier(names, Exchange::new(shard), Pipeline, name, move |_, _| {
+        let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<D>)> = BTreeMap::new();
         move |(input, frontier), (names, names_frontier), output| {
             names.for_each(|_, _| ());
             input.for_each(|capability, changes| {
@@ -82,28 +69,52 @@ where
                     break;
                 }
                 let (epoch, (capability, changes)) = first.remove_entry();
-                let mut kept = kept.borrow_mut();
-                kept.begin(epoch);
-                let mut table = Table::new(view);
-                for (key, change) in consolidated(changes) {
-                    let (before, after) = add(&mut kept, key, &change);
-                    directory.with_name(account(&key), |name| {
-                        if before.has_lines() {
-                            row(name, &key, &before, &mut table, -1);
-                        }
-                        if after.has_lines() {
-                            row(name, &key, &after, &mut table, 1);
-                        }
-                    });
-                }
-                output.session(&capability).give(table);
+                output.session(&capability).give_container(&mut each(epoch, changes));
             }
         }
     })
 }
 
-/// Adds up the changes of one epoch, so that each key changes once.
-fn consolidated<K: Ord + Copy, V: Total>(mut changes: Vec<(K, V)>) -> Vec<(K, V)> {
+/// Keeps the totals of `changes` in a space of the store and emits their rows.
+///
+/// `account` is what a key is routed and named by; `row` pushes the row of a key with its total.
+pub(crate) fn totals<'s, K, V>(
+    changes: Stream<'s, u64, Vec<(K, V)>>,
+    names: Stream<'s, u64, Vec<()>>,
+    directory: SharedDirectory,
+    state: &WorkerState,
+    (space, view): (Space, View),
+    account: impl Fn(&K) -> AccountKey + Copy + 'static,
+    row: impl Fn(&AccountName, &K, &V, &mut Table, i8) + 'static,
+) -> Tables<'s>
+where
+    K: ExchangeData + StateKey + Ord,
+    V: ExchangeData + StateValue + Total,
+{
+    let kept = state.kept::<K, V>(space);
+    let by_account = move |change: &(K, V)| route(account(&change.0));
+    by_epoch(changes, names, view.name(), by_account, move |epoch, changes| {
+        let mut kept = kept.borrow_mut();
+        kept.begin(epoch);
+        let mut table = Table::new(view);
+        for (key, change) in consolidated(changes) {
+            let (before, after) = add(&mut kept, key, &change);
+            directory.with_name(account(&key), |name| {
+                if before.has_lines() {
+                    row(name, &key, &before, &mut table, -1);
+                }
+                if after.has_lines() {
+                    row(name, &key, &after, &mut table, 1);
+                }
+            });
+        }
+        vec![table]
+    })
+}
+
+/// Adds up the changes of one epoch, so that each key changes once; they come in the
+/// order of their keys.
+pub(crate) fn consolidated<K: Ord + Copy, V: Total>(mut changes: Vec<(K, V)>) -> Vec<(K, V)> {
     changes.sort_unstable_by_key(|(key, _)| *key);
     changes.dedup_by(|next, sum| {
         let same = next.0 == sum.0;

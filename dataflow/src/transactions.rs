@@ -3,13 +3,13 @@
 //! ```text
 //!  events ──exchange by shard──▶ ┌──────────────┐ ──▶ rows of postings, totals, imbalances
 //!                                │ transactions │ ──▶ sums by account, by shard, posted or not
-//!          ┌──exchange by shard─▶│  (resolver)  │ ──▶ names of accounts, once each
+//!          ┌──exchange by shard─▶│  (resolver)  │ ──▶ declarations, names of accounts
 //!          │                     └──────┬───────┘ ──▶ applied and duplicate, by partition
 //!          └────── mail, a round later ◀┘
 //! ```
 //!
 //! In: canonical events, each at its epoch. Out: for each epoch, what `f(S ∪ events) - f(S)` is for
-//! every transaction touched, already consolidated. State: the store, and within an epoch the
+//! every transaction touched, already consolidated. An event without transaction is one by itself. State: the store, and within an epoch the
 //! linked transactions that it touches. See `links` for how they agree.
 
 mod emitter;
@@ -22,6 +22,7 @@ mod state;
 use timely::dataflow::Stream;
 use trueup_ledger::{Scale, Table};
 
+use crate::accounts::Declared;
 use crate::books::Book;
 use crate::names::{AccountKey, AccountName};
 use crate::record::{Accepted, EventRecord};
@@ -39,6 +40,8 @@ pub struct Changes<'s> {
     pub movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
     /// Changes of pending sums by account and currency.
     pub pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
+    /// Declarations of accounts that come to count (1) and cease to (-1).
+    pub declarations: Stream<'s, u64, Vec<(Declared, i8)>>,
     /// Changes of posted sums by tenant, currency and hash range of transactions.
     pub shards: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
     /// Changes of pending sums by the same.

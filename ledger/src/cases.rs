@@ -24,6 +24,8 @@
 //!   `rec=` (an instant, or seconds after 2026-01-01; by default the number of the event in its
 //!   case, from 1), `svc=` (billing), `seq=`, `exp=` (a date or an instant, 2026-02-01 by default),
 //!   and `of=`, the target.
+//! - `account ACCOUNT EVENT_ID debit|credit allowed|forbidden` declares an account; it may have the
+//!   options `@EFFECTIVE`, `tenant=`, `rec=`, `svc=` and `seq=`.
 //! - `expect VIEW(COLUMN, …) COLUMN=VALUE …` names all rows of the view that have those values;
 //!   `expect-some` names some of them, `expect-none` says there are none. Without a list of
 //!   columns the rows have all of them; a value `*` is any value.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::event::{Event, Kind, Posting, Side, Source};
+use crate::event::{Declaration, Event, Kind, Overdraft, Posting, Side, Source, Terms};
 use crate::key::first_128_bits;
 use crate::{Amount, Timestamp};
 
@@ -129,7 +129,11 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes(length)?).map_err(|_| CodecError)
     }
 
-    fn timestamp(&mut self) -> Result<Timestamp, CodecError> {
+    /// Reads what [`put_timestamp`] wrote.
+    ///
+    /// # Errors
+    /// [`CodecError`] where it is something else.
+    pub fn timestamp(&mut self) -> Result<Timestamp, CodecError> {
         let seconds = self.bytes(8)?.try_into().map_err(|_| CodecError)?;
         let nanos = self.bytes(4)?.try_into().map_err(|_| CodecError)?;
         Timestamp::from_parts(i64::from_le_bytes(seconds), u32::from_le_bytes(nanos))
@@ -145,12 +149,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn put_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
+/// Appends an instant, always as many bytes.
+pub fn put_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
     out.extend_from_slice(&timestamp.seconds().to_le_bytes());
     out.extend_from_slice(&timestamp.nanos().to_le_bytes());
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Post,
     Kind::Correct,
     Kind::Reverse,
@@ -158,6 +163,7 @@ const KINDS: [Kind; 7] = [
     Kind::Hold,
     Kind::Capture,
     Kind::Release,
+    Kind::Account,
 ];
 
 fn kind_code(kind: Kind) -> u8 {
@@ -169,11 +175,37 @@ fn kind_code(kind: Kind) -> u8 {
         Kind::Hold => 4,
         Kind::Capture => 5,
         Kind::Release => 6,
+        Kind::Account => 7,
     }
 }
 
 fn kind_of(code: u8) -> Result<Kind, CodecError> {
     KINDS.into_iter().find(|kind| kind_code(*kind) == code).ok_or(CodecError)
+}
+
+/// Returns the kind of an event from its canonical bytes, without reading the rest.
+///
+/// # Errors
+/// [`CodecError`] where they begin with no kind.
+pub fn kind(canonical: &[u8]) -> Result<Kind, CodecError> {
+    kind_of(Reader::new(canonical).byte()?)
+}
+
+/// Appends the terms of an account.
+pub fn put_terms(out: &mut Vec<u8>, terms: Terms) {
+    let is_credit = u8::from(terms.normal_side == Side::Credit);
+    out.push(is_credit | u8::from(terms.overdraft == Overdraft::Forbidden) << 1);
+}
+
+/// Reads what [`put_terms`] wrote.
+///
+/// # Errors
+/// [`CodecError`] where it is something else.
+pub fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, CodecError> {
+    let bits = reader.byte()?;
+    let normal_side = if bits & 1 == 0 { Side::Debit } else { Side::Credit };
+    let overdraft = if bits & 2 == 0 { Overdraft::Allowed } else { Overdraft::Forbidden };
+    if bits < 4 { Ok(Terms { normal_side, overdraft }) } else { Err(CodecError) }
 }
 
 /// Appends the side and amount of a line: the side in the lowest bit, the amount above it.
@@ -217,6 +249,10 @@ impl<'a> Event<'a> {
                 put_timestamp(out, expires_at);
             }
         }
+        if let Some(declaration) = &self.declaration {
+            put_terms(out, declaration.terms);
+            put_text(out, &declaration.account);
+        }
     }
 
     /// Reads an event from exactly its canonical bytes.
@@ -246,6 +282,12 @@ impl<'a> Event<'a> {
             postings.push(Posting { account, side, amount, currency });
         }
         let expires_at = if kind == Kind::Hold { reader.expiry()? } else { None };
+        let declaration = if kind == Kind::Account {
+            let terms = read_terms(&mut reader)?;
+            Some(Declaration { account: Cow::Borrowed(reader.text()?), terms })
+        } else {
+            None
+        };
         if !reader.is_empty() {
             return Err(CodecError);
         }
@@ -263,6 +305,7 @@ impl<'a> Event<'a> {
             source,
             target,
             expires_at,
+            declaration,
             postings,
         })
     }
@@ -274,18 +317,22 @@ mod tests {
     use proptest::prelude::*;
 
     fn event(amount: i128, text: &str, sequence: Option<u64>) -> Event<'_> {
+        let kind = u8::try_from(amount % 3).unwrap();
+        let normal_side = if amount % 2 == 0 { Side::Debit } else { Side::Credit };
+        let terms = Terms { normal_side, overdraft: Overdraft::Forbidden };
         Event {
             tenant: text.into(),
             transaction_id: "t".into(),
             event_id: text.into(),
-            kind: if amount % 2 == 0 { Kind::Reverse } else { Kind::Hold },
+            kind: [Kind::Reverse, Kind::Hold, Kind::Account][usize::from(kind)],
             leg: "".into(),
             revision: 1,
             effective_at: Timestamp::from_parts(-1, 999_999_999).unwrap(),
             recorded_at: Timestamp::from_parts(7, 0).unwrap(),
             source: Source { service: "billing".into(), sequence },
             target: Some("other".into()),
-            expires_at: Timestamp::from_parts(9, 1).filter(|_| amount % 2 == 1),
+            expires_at: Timestamp::from_parts(9, 1).filter(|_| kind == 1),
+            declaration: (kind == 2).then(|| Declaration { account: text.into(), terms }),
             postings: vec![Posting {
                 account: text.into(),
                 side: Side::Credit,
@@ -317,11 +364,14 @@ mod tests {
     #[test]
     fn cut_bytes_are_refused() {
         let mut bytes = Vec::new();
-        event(5, "x", None).encode(&mut bytes);
-        for length in 0..bytes.len() {
-            assert_eq!(Event::decode(&bytes[..length]), Err(CodecError));
+        for amount in 3..6 {
+            bytes.clear();
+            event(amount, "x", None).encode(&mut bytes);
+            for length in 0..bytes.len() {
+                assert_eq!(Event::decode(&bytes[..length]), Err(CodecError));
+            }
+            bytes.push(0);
+            assert_eq!(Event::decode(&bytes), Err(CodecError));
         }
-        bytes.push(0);
-        assert_eq!(Event::decode(&bytes), Err(CodecError));
     }
 }

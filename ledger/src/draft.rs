@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::amount::AmountError;
-use crate::event::{Event, Kind, Posting, Side, Source};
+use crate::event::{Declaration, Event, Kind, Overdraft, Posting, Side, Source, Terms};
 use crate::{Amount, Reason, Rejection, Scale, Timestamp};
 
 /// The largest record, in bytes.
@@ -60,6 +60,8 @@ pub struct EventDraft<'a> {
     pub releases: Option<Cow<'a, str>>,
     /// `expires_at`
     pub expires_at: Option<Cow<'a, str>>,
+    /// `account`
+    pub account: Option<AccountDraft<'a>>,
 }
 
 /// The `source` object of a record.
@@ -82,6 +84,17 @@ pub struct PostingDraft<'a> {
     pub amount: Option<Cow<'a, str>>,
     /// `currency`
     pub currency: Option<Cow<'a, str>>,
+}
+
+/// The `account` object of a record.
+#[derive(Clone, Debug, Default)]
+pub struct AccountDraft<'a> {
+    /// `name`
+    pub name: Option<Cow<'a, str>>,
+    /// `normal_side`
+    pub normal_side: Option<Cow<'a, str>>,
+    /// `overdraft`
+    pub overdraft: Option<Cow<'a, str>>,
 }
 
 fn required<T>(value: Option<T>, field: &str) -> Result<T, Rejection> {
@@ -129,7 +142,8 @@ fn kind(name: Option<Cow<'_, str>>) -> Result<Kind, Rejection> {
         "hold" => Ok(Kind::Hold),
         "capture" => Ok(Kind::Capture),
         "release" => Ok(Kind::Release),
-        "statement_line" | "control_total" | "close_period" | "reopen_period" | "account" => {
+        "account" => Ok(Kind::Account),
+        "statement_line" | "control_total" | "close_period" | "reopen_period" => {
             let detail = format!("`kind` {name:?} is not supported by this version of trueup");
             Err(Rejection::new(Reason::UnsupportedKind, detail))
         }
@@ -149,6 +163,49 @@ fn is_currency(code: &str) -> bool {
         })
 }
 
+fn side(name: &str, field: impl Fn() -> String) -> Result<Side, Rejection> {
+    match name {
+        "debit" => Ok(Side::Debit),
+        "credit" => Ok(Side::Credit),
+        other => {
+            let detail = format!("`{}` {} is no side", field(), excerpt(other));
+            Err(Rejection::new(Reason::BadSide, detail))
+        }
+    }
+}
+
+fn check_account(name: &str, field: impl Fn() -> String) -> Result<(), Rejection> {
+    if name.is_empty() || name.len() > ACCOUNT_BYTES_MAX || name.chars().any(char::is_control) {
+        let detail = format!(
+            "`{}` must have 1 to {ACCOUNT_BYTES_MAX} bytes and no control characters",
+            field()
+        );
+        return Err(Rejection::new(Reason::BadAccount, detail));
+    }
+    Ok(())
+}
+
+impl<'a> AccountDraft<'a> {
+    fn admit(self) -> Result<Declaration<'a>, Rejection> {
+        let account = required(self.name, "account.name")?;
+        check_account(&account, || "account.name".to_owned())?;
+        let normal_side = required(self.normal_side, "account.normal_side")?;
+        let normal_side = side(&normal_side, || "account.normal_side".to_owned())?;
+        let overdraft = match required(self.overdraft, "account.overdraft")?.as_ref() {
+            "allowed" => Overdraft::Allowed,
+            "forbidden" => Overdraft::Forbidden,
+            other => {
+                let detail = format!(
+                    "`account.overdraft` {} is neither `allowed` nor `forbidden`",
+                    excerpt(other)
+                );
+                return Err(Rejection::new(Reason::BadOverdraft, detail));
+            }
+        };
+        Ok(Declaration { account, terms: Terms { normal_side, overdraft } })
+    }
+}
+
 impl<'a> PostingDraft<'a> {
     fn admit(self, line: usize, scale: Scale) -> Result<Posting<'a>, Rejection> {
         let field = |name: &str| format!("postings[{line}].{name}");
@@ -159,24 +216,8 @@ impl<'a> PostingDraft<'a> {
         let side = self.side.ok_or_else(|| missing("side"))?;
         let amount = self.amount.ok_or_else(|| missing("amount"))?;
         let currency = self.currency.ok_or_else(|| missing("currency"))?;
-        if account.is_empty()
-            || account.len() > ACCOUNT_BYTES_MAX
-            || account.chars().any(char::is_control)
-        {
-            let detail = format!(
-                "`{}` must have 1 to {ACCOUNT_BYTES_MAX} bytes and no control characters",
-                field("account")
-            );
-            return Err(Rejection::new(Reason::BadAccount, detail));
-        }
-        let side = match side.as_ref() {
-            "debit" => Side::Debit,
-            "credit" => Side::Credit,
-            other => {
-                let detail = format!("`{}` {} is no side", field("side"), excerpt(other));
-                return Err(Rejection::new(Reason::BadSide, detail));
-            }
-        };
+        check_account(&account, || field("account"))?;
+        let side = self::side(&side, || field("side"))?;
         if !is_currency(&currency) {
             let detail = format!("`{}` {} is no currency", field("currency"), excerpt(&currency));
             return Err(Rejection::new(Reason::BadCurrency, detail));
@@ -208,14 +249,8 @@ impl<'a> EventDraft<'a> {
         let event_id = identifier(self.event_id, "event_id", IDENTIFIER_CHARS_MAX)?;
         let tenant = identifier(self.tenant, "tenant", TENANT_CHARS_MAX)?;
         let kind = kind(self.kind)?;
-        let transaction_id =
-            identifier(self.transaction_id, "transaction_id", IDENTIFIER_CHARS_MAX)?;
-        let leg = self.leg.unwrap_or_default();
-        if kind.is_link() && !leg.is_empty() {
-            let detail = format!("`leg` must be empty for kind `{}`", kind.name());
-            return Err(Rejection::new(Reason::LegNotAllowed, detail));
-        }
-        let revision = admit_revision(kind, self.revision.unwrap_or(1))?;
+        let (transaction_id, leg, revision) =
+            admit_place(kind, self.transaction_id, self.leg, self.revision)?;
         let effective_at = timestamp(self.effective_at, "effective_at")?;
         let recorded_at = timestamp(self.recorded_at, "recorded_at")?;
         let source = required(self.source, "source")?;
@@ -229,7 +264,7 @@ impl<'a> EventDraft<'a> {
             Kind::Refund => (self.refunds, "refunds"),
             Kind::Capture => (self.captures, "captures"),
             Kind::Release => (self.releases, "releases"),
-            Kind::Post | Kind::Correct | Kind::Hold => (None, ""),
+            Kind::Post | Kind::Correct | Kind::Hold | Kind::Account => (None, ""),
         };
         let target = if kind.is_link() {
             Some(identifier(target, field, IDENTIFIER_CHARS_MAX)?)
@@ -238,6 +273,11 @@ impl<'a> EventDraft<'a> {
         };
         let expires_at =
             if kind == Kind::Hold { Some(timestamp(self.expires_at, "expires_at")?) } else { None };
+        let declaration = if kind == Kind::Account {
+            Some(required(self.account, "account")?.admit()?)
+        } else {
+            None
+        };
         let postings = admit_postings(kind, self.postings, scale)?;
         Ok(Event {
             tenant,
@@ -251,9 +291,30 @@ impl<'a> EventDraft<'a> {
             source: Source { service, sequence: source.sequence },
             target,
             expires_at,
+            declaration,
             postings,
         })
     }
+}
+
+/// Judges where an event belongs: transaction, leg and revision. All are the same for every event
+/// of a kind without a transaction.
+fn admit_place<'a>(
+    kind: Kind,
+    transaction_id: Option<Cow<'a, str>>,
+    leg: Option<Cow<'a, str>>,
+    revision: Option<u64>,
+) -> Result<(Cow<'a, str>, Cow<'a, str>, u64), Rejection> {
+    if !kind.has_transaction() {
+        return Ok((Cow::default(), Cow::default(), 1));
+    }
+    let transaction_id = identifier(transaction_id, "transaction_id", IDENTIFIER_CHARS_MAX)?;
+    let leg = leg.unwrap_or_default();
+    if kind.is_link() && !leg.is_empty() {
+        let detail = format!("`leg` must be empty for kind `{}`", kind.name());
+        return Err(Rejection::new(Reason::LegNotAllowed, detail));
+    }
+    Ok((transaction_id, leg, admit_revision(kind, revision.unwrap_or(1))?))
 }
 
 fn admit_revision(kind: Kind, revision: u64) -> Result<u64, Rejection> {
@@ -272,6 +333,8 @@ fn admit_postings<'a>(
     scale: Scale,
 ) -> Result<Vec<Posting<'a>>, Rejection> {
     let drafts = match (drafts, kind) {
+        // An account has no use for them, and what is not used is not judged.
+        (_, Kind::Account) => Vec::new(),
         (Some(drafts), _) => drafts,
         // A reversal or capture may leave its lines to be derived; a release has none.
         (None, Kind::Reverse | Kind::Capture | Kind::Release) => Vec::new(),

@@ -57,7 +57,7 @@ fn fields_of_the_record() {
     assert_eq!(reason(|d| d.event_id = Some("é".repeat(129).into())), Some(BadIdentifier));
     assert_eq!(reason(|d| d.tenant = Some("x".repeat(64).into())), None);
     assert_eq!(reason(|d| d.tenant = Some("x".repeat(65).into())), Some(BadIdentifier));
-    assert_eq!(reason(|d| d.kind = Some("account".into())), Some(UnsupportedKind));
+    assert_eq!(reason(|d| d.kind = Some("control_total".into())), Some(UnsupportedKind));
     assert_eq!(reason(|d| d.kind = Some("POST".into())), Some(UnknownKind));
     assert_eq!(reason(|d| d.transaction_id = None), Some(MissingField));
     assert_eq!(reason(|d| d.revision = Some(2)), Some(BadRevision));
@@ -74,6 +74,45 @@ fn fields_of_the_record() {
     };
     assert_eq!(sequence(0), Some(BadSequence));
     assert_eq!(sequence(u64::MAX), Some(BadSequence));
+}
+
+#[test]
+fn declarations_of_accounts() {
+    use Reason::*;
+    let declared = |change: fn(&mut EventDraft<'static>, &mut AccountDraft<'static>)| {
+        reason(|d| {
+            d.kind = Some("account".into());
+            let mut account = AccountDraft {
+                name: Some("wallet".into()),
+                normal_side: Some("credit".into()),
+                overdraft: Some("forbidden".into()),
+            };
+            change(d, &mut account);
+            d.account = Some(account);
+        })
+    };
+    assert_eq!(declared(|_, _| ()), None);
+    // What only transactions have is not judged.
+    assert_eq!(declared(|d, _| d.transaction_id = None), None);
+    assert_eq!(declared(|d, _| d.transaction_id = Some("".into())), None);
+    assert_eq!(declared(|d, _| d.leg = Some("fees".into())), None);
+    assert_eq!(declared(|d, _| d.revision = Some(7)), None);
+    assert_eq!(declared(|d, _| d.postings = None), None);
+    assert_eq!(declared(|d, _| d.postings = Some(vec![posting("NaN")])), None);
+    assert_eq!(declared(|d, _| d.effective_at = None), Some(MissingField));
+    assert_eq!(declared(|d, _| d.recorded_at = None), Some(MissingField));
+    assert_eq!(declared(|d, _| d.source = None), Some(MissingField));
+    assert_eq!(declared(|_, a| a.name = None), Some(MissingField));
+    assert_eq!(declared(|_, a| a.name = Some("".into())), Some(BadAccount));
+    assert_eq!(declared(|_, a| a.name = Some("a\nb".into())), Some(BadAccount));
+    assert_eq!(declared(|_, a| a.name = Some("é".repeat(129).into())), Some(BadAccount));
+    assert_eq!(declared(|_, a| a.normal_side = None), Some(MissingField));
+    assert_eq!(declared(|_, a| a.normal_side = Some("Debit".into())), Some(BadSide));
+    assert_eq!(declared(|_, a| a.overdraft = None), Some(MissingField));
+    assert_eq!(declared(|_, a| a.overdraft = Some("never".into())), Some(BadOverdraft));
+    assert_eq!(reason(|d| d.kind = Some("account".into())), Some(MissingField));
+    // Nor is what only accounts have judged elsewhere.
+    assert_eq!(reason(|d| d.account = Some(AccountDraft::default())), None);
 }
 
 #[test]

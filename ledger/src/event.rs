@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Amount, Timestamp, TransactionKey};
 
-/// What an event does. The other kinds of SPEC §3 (statements, control totals, periods, accounts)
-/// are rejected as [`crate::Reason::UnsupportedKind`] until they are built.
+/// What an event does. The other kinds of SPEC §3 (statements, control totals, periods) are rejected as
+/// [`crate::Reason::UnsupportedKind`] until they are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Opens a leg with postings.
@@ -27,6 +27,8 @@ pub enum Kind {
     Capture,
     /// Lets go of what its target holds; has no postings of its own.
     Release,
+    /// Declares an account. Belongs to no transaction.
+    Account,
 }
 
 impl Kind {
@@ -41,10 +43,18 @@ impl Kind {
             Kind::Hold => "hold",
             Kind::Capture => "capture",
             Kind::Release => "release",
+            Kind::Account => "account",
         }
     }
 
-    /// Says whether an event of this kind opens a leg.
+    /// Says whether an event of this kind is part of a ledger transaction. One that is not stands
+    /// alone: its identity is (tenant, kind, event id).
+    #[must_use]
+    pub fn has_transaction(self) -> bool {
+        self != Kind::Account
+    }
+
+    /// Says whether an event of this kind opens a leg, or declares what has no legs.
     #[must_use]
     pub fn is_opening(self) -> bool {
         self != Kind::Correct
@@ -71,7 +81,7 @@ impl Kind {
             }
             Kind::Refund => matches!(target, Kind::Post | Kind::Capture),
             Kind::Capture | Kind::Release => target == Kind::Hold,
-            Kind::Post | Kind::Correct | Kind::Hold => false,
+            Kind::Post | Kind::Correct | Kind::Hold | Kind::Account => false,
         }
     }
 }
@@ -118,6 +128,54 @@ pub struct Posting<'a> {
     pub currency: Cow<'a, str>,
 }
 
+/// Whether an account may be overdrawn.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Overdraft {
+    /// What is available may be on the wrong side.
+    #[default]
+    Allowed,
+    /// It may not: where it is, that is shown.
+    Forbidden,
+}
+
+impl Overdraft {
+    /// Returns the name that events use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Overdraft::Allowed => "allowed",
+            Overdraft::Forbidden => "forbidden",
+        }
+    }
+}
+
+/// How the balances of an account are to be read. The default is that of an account that nobody
+/// has declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Terms {
+    /// The side on which the account grows.
+    pub normal_side: Side,
+    /// Whether what is available may be on the other side.
+    pub overdraft: Overdraft,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms { normal_side: Side::Debit, overdraft: Overdraft::Allowed }
+    }
+}
+
+/// What an `account` event declares, for all currencies of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declaration<'a> {
+    /// The account, a `:`-separated path of at most 256 bytes.
+    pub account: Cow<'a, str>,
+    /// Its terms.
+    pub terms: Terms,
+}
+
 /// The outbox that an event came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source<'a> {
@@ -133,9 +191,9 @@ pub struct Source<'a> {
 pub struct Event<'a> {
     /// The isolation boundary.
     pub tenant: Cow<'a, str>,
-    /// The ledger transaction.
+    /// The ledger transaction; empty for kinds without one.
     pub transaction_id: Cow<'a, str>,
-    /// The idempotency key, unique in its transaction.
+    /// The idempotency key, unique in its transaction, or else among the tenant's events of a kind.
     pub event_id: Cow<'a, str>,
     /// What the event does.
     pub kind: Kind,
@@ -153,16 +211,23 @@ pub struct Event<'a> {
     pub target: Option<Cow<'a, str>>,
     /// When a hold should have been resolved; `None` for every other kind.
     pub expires_at: Option<Timestamp>,
+    /// What an `account` declares; `None` for every other kind.
+    pub declaration: Option<Declaration<'a>>,
     /// The lines; empty voids the leg, or derives them where an opening `reverse` or `capture` has
     /// none.
     pub postings: Vec<Posting<'a>>,
 }
 
 impl Event<'_> {
-    /// Returns the key of the event's transaction.
+    /// Returns the key of the event's transaction. An event without one has a key of its own, by
+    /// its identity.
     #[must_use]
     pub fn transaction(&self) -> TransactionKey {
-        TransactionKey::of(&self.tenant, &self.transaction_id)
+        if self.kind.has_transaction() {
+            TransactionKey::of(&self.tenant, &self.transaction_id)
+        } else {
+            TransactionKey::of_event(&self.tenant, self.kind.name(), &self.event_id)
+        }
     }
 
     /// Says whether the event leaves its lines to be derived from its target.

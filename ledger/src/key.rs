@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The key of a ledger transaction: 128 bits of BLAKE3 over (tenant, transaction_id).
+/// The key of a ledger transaction: 128 bits of BLAKE3 over (tenant, transaction_id), or of an
+/// event that stands alone.
 ///
 /// A cryptographic hash, since names come from outside and two transactions that share a key
 /// would share their books.
@@ -16,6 +17,13 @@ impl TransactionKey {
     #[must_use]
     pub fn of(tenant: &str, transaction_id: &str) -> TransactionKey {
         TransactionKey(name_hash(&[tenant, transaction_id]))
+    }
+
+    /// Returns the key of a tenant's event of a kind that has no transaction. The names are three,
+    /// so that no transaction has the same key.
+    #[must_use]
+    pub fn of_event(tenant: &str, kind: &str, event_id: &str) -> TransactionKey {
+        TransactionKey(name_hash(&[tenant, kind, event_id]))
     }
 
     /// Returns the hash range of the transaction, one of 256, as `shard_imbalance` counts them.

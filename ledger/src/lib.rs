@@ -26,8 +26,8 @@ pub mod view;
 
 pub use amount::{Amount, Scale};
 pub use digest::Digest;
-pub use draft::{EventDraft, PostingDraft, SourceDraft};
-pub use event::{Event, Kind, Posting, Side, Source};
+pub use draft::{AccountDraft, EventDraft, PostingDraft, SourceDraft};
+pub use event::{Declaration, Event, Kind, Overdraft, Posting, Side, Source, Terms};
 pub use key::TransactionKey;
 pub use position::{Counts, Epoch, PartitionId, Position};
 pub use rejection::{Reason, Rejection};

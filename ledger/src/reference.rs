@@ -6,15 +6,16 @@
 //!
 //! ```text
 //! contents ──identity──▶ events ──grouping──▶ transactions ──links──▶ lines ──▶ totals
-//!                       └─────── transactions.rs ────────┘└links.rs┘└ lines.rs, totals.rs ┘
-//!                                                  lines, totals ──▶ books.rs, imbalances.rs
+//!                       │└────── transactions.rs ────────┘└links.rs┘└ lines.rs, totals.rs ┘
+//!                       └──▶ accounts.rs      lines, totals, accounts ──▶ books.rs, imbalances.rs
 //! ```
 //!
 //! It promises the same rows for the same set, whatever the order of insertion; time about linear
 //! in the number of events; and no recursion, so that chains of reversals may be of any length. It
-//! leaves out everything incremental, what depends on time (`stuck_hold`), and the kinds without a
-//! transaction.
+//! leaves out everything incremental, what depends on time (`stuck_hold`), and of the kinds without
+//! a transaction all but `account`.
 
+mod accounts;
 mod books;
 mod imbalances;
 mod lines;
@@ -25,7 +26,8 @@ mod transactions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::table::Rows;
-use crate::{Amount, Digest, Event, Scale, View};
+use crate::{Amount, Digest, Event, Kind, Scale, View};
+use accounts::Accounts;
 use lines::Line;
 use links::Link;
 use totals::Total;
@@ -50,6 +52,8 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Content {
     tenant: Box<str>,
+    /// The kind of an event without transaction.
+    alone: Option<Kind>,
     transaction_id: Box<str>,
     event_id: Box<str>,
     canonical: Box<[u8]>,
@@ -64,6 +68,7 @@ struct Books<'a> {
     resolvers: Vec<Option<usize>>,
     lines: Vec<Vec<Line<'a>>>,
     totals: Vec<Vec<Total<'a>>>,
+    accounts: Accounts<'a>,
 }
 
 impl Reference {
@@ -80,6 +85,7 @@ impl Reference {
         event.encode(&mut canonical);
         self.contents.insert(Content {
             tenant: event.tenant.into(),
+            alone: Some(event.kind).filter(|kind| !kind.has_transaction()),
             transaction_id: event.transaction_id.into(),
             event_id: event.event_id.into(),
             canonical: canonical.into(),
@@ -92,14 +98,18 @@ impl Reference {
     /// Where a sum passes 38 digits: no view can hold it, and a wrapped one would be a lie.
     #[must_use]
     pub fn views(&self) -> BTreeMap<View, Rows> {
-        let events = transactions::events(&self.contents);
+        let (events, alone): (Vec<_>, Vec<_>) = transactions::events(&self.contents)
+            .into_iter()
+            .partition(|identified| identified.event.kind.has_transaction());
+        let accounts = accounts::accounts(&alone);
         let transactions = transactions::transactions(&events);
         let links = links::links(&transactions);
         let resolvers = links::resolvers(&transactions, &links);
         let lines = lines::lines(&transactions, &links, &resolvers);
         let totals = totals::totals(&transactions, &links, &lines);
         let transactions = transactions.as_slice();
-        let books = Books { scale: self.scale, transactions, links, resolvers, lines, totals };
+        let scale = self.scale;
+        let books = Books { scale, transactions, links, resolvers, lines, totals, accounts };
         let services = books::services(&self.contents);
         BTreeMap::from([
             (View::Postings, books::postings(&books)),
@@ -124,6 +134,11 @@ impl Reference {
 }
 
 impl Content {
+    /// What the contents of one event share (SPEC §3, Identity).
+    fn identity(&self) -> (&str, Option<Kind>, &str, &str) {
+        (&self.tenant, self.alone, &self.transaction_id, &self.event_id)
+    }
+
     /// Reads the event that was written by [`Reference::insert`].
     fn event(&self) -> Event<'_> {
         match Event::decode(&self.canonical) {

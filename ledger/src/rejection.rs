@@ -59,6 +59,8 @@ reasons! {
     PostingsNotAllowed = "postings_not_allowed",
     /// An account name is empty, too long, or has control characters.
     BadAccount = "bad_account",
+    /// An account's overdraft is neither `allowed` nor `forbidden`.
+    BadOverdraft = "bad_overdraft",
     /// A side is neither `debit` nor `credit`.
     BadSide = "bad_side",
     /// A currency is not 1 to 24 of `A-Z 0-9 . _ - /`, a letter first.

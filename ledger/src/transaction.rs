@@ -1,5 +1,5 @@
-//! What a transaction's events mean together: the pure function `f(S)` that the engine calls for
-//! each transaction it touches (SPEC §3).
+//! What a transaction's events mean together (or the contents of one event without transaction): the
+//! pure function `f(S)` that the engine calls for each transaction it touches (SPEC §3).
 //!
 //! ```text
 //! events S ──fold──▶ Fold (opening, current legs, conflicts)
@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::content_hash;
-use crate::event::{Event, Kind, Posting, Side};
+use crate::event::{Declaration, Event, Kind, Posting, Side};
 use crate::{Amount, Timestamp};
 
 mod rows;
@@ -46,7 +46,7 @@ pub struct Leg<'e, 'a> {
 pub struct Fold<'e, 'a> {
     /// The tenant.
     pub tenant: &'e str,
-    /// The transaction.
+    /// The transaction; empty for an event without one.
     pub transaction_id: &'e str,
     /// The opening that decides kind and target; `None` while only corrections are there.
     pub opening: Option<&'e Event<'a>>,
@@ -320,6 +320,13 @@ impl<'e, 'a> Fold<'e, 'a> {
     #[must_use]
     pub fn link(&self) -> Option<&'e Event<'a>> {
         self.opening.filter(|opening| opening.kind.is_link())
+    }
+
+    /// Returns what is declared of an account, with the event that declares it.
+    #[must_use]
+    pub fn declares(&self) -> Option<(&'e Declaration<'a>, &'e Event<'a>)> {
+        let event = self.opening?;
+        event.declaration.as_ref().map(|declaration| (declaration, event))
     }
 
     /// Says whether the current lines are derived from the target.

@@ -66,7 +66,7 @@ fn to_file(workload: &Workload, path: &Path, bar: &ProgressBar) -> io::Result<Su
 fn described(summary: &Summary, place: &str) -> String {
     format!(
         "{} records ({} MB) to {place}: {} posts, {} corrections, {} reversals, {} refunds, {} \
-         holds, {} captures, {} releases; of these {} duplicates; and {} broken",
+         holds, {} captures, {} releases, {} accounts; of these {} duplicates; and {} broken",
         grouped(summary.records),
         grouped(summary.bytes / 1_000_000),
         grouped(summary.posts),
@@ -76,6 +76,7 @@ fn described(summary: &Summary, place: &str) -> String {
         grouped(summary.holds),
         grouped(summary.captures),
         grouped(summary.releases),
+        grouped(summary.accounts),
         grouped(summary.duplicates()),
         grouped(summary.poison_records()),
     )

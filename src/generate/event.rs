@@ -14,6 +14,7 @@ pub(super) enum Kind {
     Hold,
     Capture,
     Release,
+    Account,
 }
 
 impl From<Kind> for RecordKind {
@@ -26,6 +27,7 @@ impl From<Kind> for RecordKind {
             Kind::Hold => RecordKind::Hold,
             Kind::Capture => RecordKind::Capture,
             Kind::Release => RecordKind::Release,
+            Kind::Account => RecordKind::Account,
         }
     }
 }
@@ -83,6 +85,17 @@ impl Lines {
         }
         self
     }
+}
+
+/// What is declared of an account.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account {
+    /// The account.
+    pub(super) number: u64,
+    /// Whether its normal side is the credit side.
+    pub(super) credit: bool,
+    /// Whether it may not be overdrawn.
+    pub(super) forbidden: bool,
 }
 
 /// How an event is written, which never changes what it says.
@@ -156,6 +169,7 @@ impl Look {
 pub(super) struct Event {
     pub(super) kind: Kind,
     pub(super) tenant: usize,
+    /// Of no meaning for an account.
     pub(super) transaction: u64,
     pub(super) id: EventId,
     /// 0 is no leg.
@@ -170,6 +184,8 @@ pub(super) struct Event {
     pub(super) target: Option<u64>,
     /// When a hold ends.
     pub(super) expires: Option<When>,
+    /// What an account event declares.
+    pub(super) account: Option<Account>,
     /// None: the event says nothing about postings.
     pub(super) lines: Option<Lines>,
     pub(super) look: Look,

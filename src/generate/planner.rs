@@ -193,6 +193,7 @@ impl Planner {
             sequence: 0,
             target: None,
             expires: None,
+            account: None,
             lines: None,
             look: Look::draw(&mut self.draw),
             planted,

@@ -208,11 +208,7 @@ impl Parts {
                  \"totals\":{\"EUR\":{\"debit\":\"9\",\"credit\":\"9\"}}},",
             ),
             2 => ("\"close_period\"", "\"period\":\"2026-02\","),
-            _ => (
-                "\"account\"",
-                "\"account\":{\"name\":\"assets:cash\",\"normal_side\":\"debit\",\
-                 \"overdraft\":\"forbidden\"},",
-            ),
+            _ => ("\"reopen_period\"", "\"period\":\"2026-02\","),
         };
         self.kind = kind;
         self.more = more.to_owned();

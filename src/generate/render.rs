@@ -2,7 +2,7 @@
 //! is delivered twice has the same bytes twice.
 
 use super::draw::scatter;
-use super::event::{Event, EventId, Kind, Line, Lines, ORDERS, Zeros};
+use super::event::{Account, Event, EventId, Kind, Line, Lines, ORDERS, Zeros};
 use super::metadata;
 use super::text;
 use super::world::{self, CURRENCIES, LEGS, SERVICES, Tenant};
@@ -99,7 +99,7 @@ impl Writer<'_> {
                 text::string(self.out, &self.tenant.name, look.escaped);
             }
             KindField => self.literal("kind", kind_name(event.kind)),
-            Transaction => {
+            Transaction if event.kind != Kind::Account => {
                 self.key("transaction_id");
                 self.tenant.transaction_id(self.out, event.transaction, look.escaped);
             }
@@ -127,7 +127,10 @@ impl Writer<'_> {
                     self.postings(&lines);
                 }
             }
-            Target => self.target(),
+            Target => {
+                self.target();
+                self.account();
+            }
             Expires => {
                 if let Some(expires) = event.expires {
                     self.key("expires_at");
@@ -142,7 +145,7 @@ impl Writer<'_> {
                 self.key("metadata");
                 metadata::write(look.salt, look.large, self.out);
             }
-            Leg | Revision | Drift => {}
+            Transaction | Leg | Revision | Drift => {}
         }
     }
 
@@ -193,9 +196,23 @@ impl Writer<'_> {
             Kind::Refund => "refunds",
             Kind::Capture => "captures",
             Kind::Release => "releases",
-            Kind::Post | Kind::Correct | Kind::Reverse | Kind::Hold => "reverses",
+            Kind::Post | Kind::Correct | Kind::Reverse | Kind::Hold | Kind::Account => "reverses",
         });
         self.tenant.transaction_id(self.out, target, self.event.look.escaped);
+    }
+
+    fn account(&mut self) {
+        let Some(Account { number, credit, forbidden }) = self.event.account else {
+            return;
+        };
+        self.literal("account", b"{\"name\":");
+        world::account(self.out, number, self.event.look.escaped);
+        let side: &[u8] = if credit { b"\"credit\"" } else { b"\"debit\"" };
+        self.out.extend_from_slice(b",\"normal_side\":");
+        self.out.extend_from_slice(side);
+        let overdraft: &[u8] = if forbidden { b"\"forbidden\"}" } else { b"\"allowed\"}" };
+        self.out.extend_from_slice(b",\"overdraft\":");
+        self.out.extend_from_slice(overdraft);
     }
 
     fn postings(&mut self, lines: &Lines) {
@@ -267,5 +284,6 @@ fn kind_name(kind: Kind) -> &'static [u8] {
         Kind::Hold => b"\"hold\"",
         Kind::Capture => b"\"capture\"",
         Kind::Release => b"\"release\"",
+        Kind::Account => b"\"account\"",
     }
 }

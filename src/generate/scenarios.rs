@@ -7,12 +7,13 @@ use super::tally::Hostility;
 use super::text::When;
 use super::world::SUSPENSE;
 
+mod accounts;
 mod holds;
 
 type Scenario = fn(&mut Planner);
 
 /// The scenarios and how often each is planned, in parts of [`TOTAL`].
-const SCENARIOS: [(u64, Scenario); 26] = [
+const SCENARIOS: [(u64, Scenario); 29] = [
     (5_900, plain),
     (600, two_legs),
     (900, |p| correct(p, Age::Recent)),
@@ -39,6 +40,9 @@ const SCENARIOS: [(u64, Scenario); 26] = [
     (30, holds::over_capture),
     (60, holds::corrected),
     (20, holds::wrong_target),
+    (80, accounts::declared),
+    (30, accounts::declared_anew),
+    (10, accounts::conflict),
 ];
 
 const TOTAL: u64 = {

@@ -81,8 +81,8 @@ counted! {
         TooLong,
         /// The record is larger than 1 MiB.
         TooLarge,
-        /// The record is sound, but of a kind that this program does not support yet (`account`,
-        /// `statement_line`…). The one poison that a later version will accept.
+        /// The record is sound, but of a kind that this program does not support yet
+        /// (`statement_line`, `control_total`…). The one poison that a later version will accept.
         LaterKind,
     }
 }
@@ -95,7 +95,8 @@ counted! {
         /// The same event as an earlier record in other bytes: another field order, offset,
         /// number of trailing zeros, metadata, correlation id, escapes.
         SemanticDuplicate,
-        /// The event id of another event of its transaction, with another content.
+        /// The event id of another event of its transaction, or of another account, with another
+        /// content.
         SameIdConflict,
         /// Another event id for the same leg and revision.
         SameRevisionConflict,
@@ -167,6 +168,8 @@ counted! {
         CaptureTakenBack,
         /// A capture or release of what is no hold, or a reversal of a hold.
         WrongTarget,
+        /// A second declaration of one account.
+        Redeclaration,
         /// A transaction that does not balance.
         Unbalanced,
         /// The first event behind a gap in its sequence.
@@ -225,6 +228,8 @@ pub enum RecordKind {
     Capture,
     /// A valid `release`.
     Release,
+    /// A valid `account`.
+    Account,
     /// A record that must be quarantined.
     Poison(Poison),
 }
@@ -236,7 +241,7 @@ pub struct Summary {
     pub records: u64,
     /// Their size as JSONL, a newline each.
     pub bytes: u64,
-    /// Valid `post` records, duplicates included, as in the next six.
+    /// Valid `post` records, duplicates included, as in the next seven.
     pub posts: u64,
     /// Valid `correct` records.
     pub corrections: u64,
@@ -250,6 +255,8 @@ pub struct Summary {
     pub captures: u64,
     /// Valid `release` records.
     pub releases: u64,
+    /// Valid `account` records.
+    pub accounts: u64,
     poison: [u64; Poison::ALL.len()],
     planted: [u64; Hostility::ALL.len()],
 }
@@ -266,6 +273,7 @@ impl Default for Summary {
             holds: 0,
             captures: 0,
             releases: 0,
+            accounts: 0,
             poison: [0; Poison::ALL.len()],
             planted: [0; Hostility::ALL.len()],
         }
@@ -308,6 +316,7 @@ impl Summary {
             RecordKind::Hold => self.holds += 1,
             RecordKind::Capture => self.captures += 1,
             RecordKind::Release => self.releases += 1,
+            RecordKind::Account => self.accounts += 1,
             RecordKind::Poison(poison) => self.poison[poison as usize] += 1,
         }
         for (count, hostility) in self.planted.iter_mut().zip(Hostility::ALL) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use trueup_ledger::{EventDraft, PostingDraft, Rejection, Scale, SourceDraft};
+use trueup_ledger::{AccountDraft, EventDraft, PostingDraft, Rejection, Scale, SourceDraft};
 
 use super::{
     Generator, Hostilities, Hostility, Poison, RecordKind, Summary, Workload, write_jsonl,
@@ -43,7 +43,7 @@ fn counts_are_exact() {
         assert_eq!((lines as u64, summary.records), (events, events));
         assert_eq!(summary.bytes, bytes.len() as u64);
         let valid = summary.posts + summary.corrections + summary.reversals + summary.refunds;
-        let valid = valid + summary.holds + summary.captures + summary.releases;
+        let valid = valid + summary.holds + summary.captures + summary.releases + summary.accounts;
         assert_eq!(valid + summary.poison_records(), events);
     }
 }
@@ -63,7 +63,7 @@ fn valid_records_are_json_with_every_required_field() {
         }
         let value: Value = serde_json::from_slice(line).unwrap();
         assert_eq!(value["v"], 1);
-        for field in ["event_id", "tenant", "kind", "transaction_id", "effective_at"] {
+        for field in ["event_id", "tenant", "kind", "effective_at"] {
             assert!(value[field].is_string(), "{field}: {value}");
         }
         assert!(value["source"]["service"].is_string() && value["metadata"].is_object());
@@ -79,9 +79,16 @@ fn valid_records_are_json_with_every_required_field() {
         assert_eq!(value["captures"].is_string(), kind == RecordKind::Capture);
         assert_eq!(value["releases"].is_string(), kind == RecordKind::Release);
         assert_eq!(value["expires_at"].is_string(), kind == RecordKind::Hold);
-        let without = [RecordKind::Reverse, RecordKind::Capture, RecordKind::Release];
-        assert!(value["postings"].is_array() || without.contains(&kind), "{value}");
-        assert!(value["postings"].is_null() || kind != RecordKind::Release, "{value}");
+        let is_account = kind == RecordKind::Account;
+        assert_eq!(value["transaction_id"].is_string(), !is_account, "{value}");
+        assert_eq!(value["account"].is_object(), is_account, "{value}");
+        let derived = [RecordKind::Reverse, RecordKind::Capture];
+        let never = [RecordKind::Release, RecordKind::Account];
+        assert!(
+            value["postings"].is_array() || derived.contains(&kind) || never.contains(&kind),
+            "{value}"
+        );
+        assert!(value["postings"].is_null() || !never.contains(&kind), "{value}");
         for posting in value["postings"].as_array().into_iter().flatten() {
             assert!(matches!(posting["side"].as_str(), Some("debit" | "credit")));
             assert!(is_amount(posting["amount"].as_str().unwrap()), "{posting}");
@@ -134,6 +141,11 @@ fn admit(value: &Value) -> Result<String, Rejection> {
         captures: text(&value["captures"]),
         releases: text(&value["releases"]),
         expires_at: text(&value["expires_at"]),
+        account: value["account"].as_object().map(|account| AccountDraft {
+            name: account.get("name").and_then(text),
+            normal_side: account.get("normal_side").and_then(text),
+            overdraft: account.get("overdraft").and_then(text),
+        }),
     };
     draft.admit(Scale::DEFAULT).map(|event| format!("{event:?}"))
 }

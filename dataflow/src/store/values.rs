@@ -1,13 +1,13 @@
 //! How the keys and values of the spaces are written.
 
-use trueup_ledger::TransactionKey;
-use trueup_ledger::codec::{CodecError, Reader, put_text};
+use trueup_ledger::codec::{CodecError, Reader, put_terms, put_text, read_terms};
+use trueup_ledger::{Terms, TransactionKey};
 
 use differential_dataflow::difference::IsZero;
 
 use super::{Encode, KeyBytes, Space, StateKey, StateValue};
-use crate::names::{AccountKey, AccountName};
-use crate::sums::{Balance, Sides};
+use crate::names::{AccountKey, AccountName, PathKey};
+use crate::sums::{Balance, Holding, Sides};
 
 fn wide(bytes: &[u8]) -> Result<u128, CodecError> {
     Ok(u128::from_be_bytes(bytes.try_into().map_err(|_| CodecError)?))
@@ -30,6 +30,16 @@ impl StateKey for AccountKey {
 
     fn decode(bytes: &[u8]) -> Result<AccountKey, CodecError> {
         wide(bytes).map(AccountKey)
+    }
+}
+
+impl StateKey for PathKey {
+    fn encode(&self, space: Space) -> KeyBytes {
+        KeyBytes::new(space, &[&self.0.to_be_bytes()])
+    }
+
+    fn decode(bytes: &[u8]) -> Result<PathKey, CodecError> {
+        wide(bytes).map(PathKey)
     }
 }
 
@@ -73,6 +83,9 @@ impl StateValue for Box<[u8]> {
     }
 }
 
+/// How many bytes encoded sides have.
+const SIDES_BYTES: usize = 40;
+
 impl Encode for Sides {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.debits.to_le_bytes());
@@ -94,21 +107,29 @@ impl StateValue for Sides {
     }
 }
 
-/// Few accounts have anything pending at a time, and only these pay for it.
-impl Encode for Balance {
+/// Few accounts have anything pending at a time, and not all are declared; only these pay for it.
+impl Encode for Holding {
     fn encode(&self, out: &mut Vec<u8>) {
-        self.posted.encode(out);
-        if !self.pending.is_zero() {
-            self.pending.encode(out);
+        self.balance.posted.encode(out);
+        if !self.balance.pending.is_zero() {
+            self.balance.pending.encode(out);
+        }
+        if self.terms != Terms::default() {
+            put_terms(out, self.terms);
         }
     }
 }
 
-impl StateValue for Balance {
-    fn decode(reader: &mut Reader<'_>) -> Result<Balance, CodecError> {
+impl StateValue for Holding {
+    fn decode(reader: &mut Reader<'_>) -> Result<Holding, CodecError> {
         let posted = Sides::decode(reader)?;
-        let pending = if reader.is_empty() { Sides::default() } else { Sides::decode(reader)? };
-        Ok(Balance { posted, pending })
+        let rest = reader.rest();
+        let mut reader = Reader::new(rest);
+        let is_pending = rest.len() >= SIDES_BYTES;
+        let pending = if is_pending { Sides::decode(&mut reader)? } else { Sides::default() };
+        let terms = if reader.is_empty() { Terms::default() } else { read_terms(&mut reader)? };
+        let balance = Balance { posted, pending };
+        if reader.is_empty() { Ok(Holding { balance, terms }) } else { Err(CodecError) }
     }
 
     fn heap_bytes(&self) -> usize {
@@ -133,5 +154,28 @@ impl StateValue for AccountName {
 
     fn heap_bytes(&self) -> usize {
         self.tenant.len() + self.account.len() + self.currency.len() + 3 * size_of::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trueup_ledger::{Overdraft, Side};
+
+    use super::*;
+
+    #[test]
+    fn a_holding_is_read_as_it_was_written() {
+        let sides = Sides { debits: 7, credits: -1, lines: 2 };
+        let declared = Terms { normal_side: Side::Credit, overdraft: Overdraft::Forbidden };
+        for pending in [Sides::default(), sides] {
+            for terms in [Terms::default(), declared] {
+                let holding = Holding { balance: Balance { posted: sides, pending }, terms };
+                let mut bytes = Vec::new();
+                holding.encode(&mut bytes);
+                assert_eq!(Holding::decode(&mut Reader::new(&bytes)), Ok(holding));
+                bytes.extend([0, 0]);
+                assert!(Holding::decode(&mut Reader::new(&bytes)).is_err());
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use trueup_ledger::{Side, View};
 
 use differential_dataflow::difference::{IsZero, Semigroup};
 
+use crate::accounts::Declared;
 use crate::books::Book;
 use crate::hash::KeyHasher;
 use crate::names::{AccountKey, AccountName, Interner};
@@ -34,6 +35,7 @@ pub(crate) struct Emitter {
     imbalances: Table,
     movements: Sums<(AccountKey, i32)>,
     pending: Sums<AccountKey>,
+    declarations: Vec<(Declared, i8)>,
     books: Interner,
     known_books: HashMap<AccountKey, Book, KeyHasher>,
     shards: Sums<(AccountKey, u8)>,
@@ -48,6 +50,7 @@ pub(crate) struct Emitted {
     pub(crate) tables: Vec<Table>,
     pub(crate) movements: Movements,
     pub(crate) pending: Pending,
+    pub(crate) declarations: Vec<(Declared, i8)>,
     pub(crate) shards: Shards,
     pub(crate) pending_shards: Shards,
     pub(crate) names: Vec<AccountName>,
@@ -62,6 +65,7 @@ impl Emitter {
             imbalances: Table::new(View::Imbalances),
             movements: HashMap::default(),
             pending: HashMap::default(),
+            declarations: Vec::new(),
             books: Interner::default(),
             known_books: HashMap::default(),
             shards: HashMap::default(),
@@ -77,6 +81,14 @@ impl Emitter {
             counts.applied += 1;
         } else {
             counts.duplicate += 1;
+        }
+    }
+
+    /// Adds what ceases to be declared and what comes to be.
+    pub(crate) fn declare(&mut self, before: Option<Declared>, after: Option<Declared>) {
+        if before != after {
+            self.declarations.extend(before.map(|declared| (declared, -1)));
+            self.declarations.extend(after.map(|declared| (declared, 1)));
         }
     }
 
@@ -151,6 +163,7 @@ impl Emitter {
             pending_shards: changed(&mut self.pending_shards).map(of_books).collect(),
             movements: changed(&mut self.movements).collect(),
             pending: changed(&mut self.pending).collect(),
+            declarations: std::mem::take(&mut self.declarations),
             names: self.interner.take_fresh(),
             accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
         }

@@ -22,6 +22,7 @@ use super::Changes;
 use super::emitter::Emitted;
 use super::links::{Mail, Phase};
 use super::resolver::{Resolver, Step};
+use crate::accounts::Declared;
 use crate::books::Book;
 use crate::names::{AccountKey, AccountName};
 use crate::record::{Accepted, EventRecord};
@@ -70,6 +71,7 @@ fn build<'s, 'i>(
     let (table_output, tables) = builder.new_output();
     let (movement_output, movements) = builder.new_output();
     let (pending_output, pending) = builder.new_output();
+    let (declaration_output, declarations) = builder.new_output();
     let (shard_output, shards) = builder.new_output();
     let (pending_shard_output, pending_shards) = builder.new_output();
     let (name_output, names) = builder.new_output();
@@ -79,6 +81,7 @@ fn build<'s, 'i>(
     let mut movement_output: Builder<((AccountKey, i32), Sides)> =
         OutputBuilder::from(movement_output);
     let mut pending_output: Builder<(AccountKey, Sides)> = OutputBuilder::from(pending_output);
+    let mut declaration_output: Builder<(Declared, i8)> = OutputBuilder::from(declaration_output);
     let mut shard_output: Builder<((Book, u8), Sides)> = OutputBuilder::from(shard_output);
     let mut pending_shard_output: Builder<((Book, u8), Sides)> =
         OutputBuilder::from(pending_shard_output);
@@ -99,6 +102,7 @@ fn build<'s, 'i>(
             let mut tables = table_output.activate();
             let mut movements = movement_output.activate();
             let mut pending = pending_output.activate();
+            let mut declarations = declaration_output.activate();
             let mut shards = shard_output.activate();
             let mut pending_shards = pending_shard_output.activate();
             let mut names = name_output.activate();
@@ -108,10 +112,11 @@ fn build<'s, 'i>(
                 tables.session(&held.0[1]).give_container(&mut emitted.tables);
                 movements.session(&held.0[2]).give_container(&mut emitted.movements);
                 pending.session(&held.0[3]).give_container(&mut emitted.pending);
-                shards.session(&held.0[4]).give_container(&mut emitted.shards);
-                pending_shards.session(&held.0[5]).give_container(&mut emitted.pending_shards);
-                names.session(&held.0[6]).give_container(&mut emitted.names);
-                accepted.session(&held.0[7]).give_container(&mut emitted.accepted);
+                declarations.session(&held.0[4]).give_container(&mut emitted.declarations);
+                shards.session(&held.0[5]).give_container(&mut emitted.shards);
+                pending_shards.session(&held.0[6]).give_container(&mut emitted.pending_shards);
+                names.session(&held.0[7]).give_container(&mut emitted.names);
+                accepted.session(&held.0[8]).give_container(&mut emitted.accepted);
             }
         }
     });
@@ -120,6 +125,7 @@ fn build<'s, 'i>(
         tables: tables.leave(outer),
         movements: movements.leave(outer),
         pending: pending.leave(outer),
+        declarations: declarations.leave(outer),
         shards: shards.leave(outer),
         pending_shards: pending_shards.leave(outer),
         names: names.leave(outer),
@@ -133,7 +139,7 @@ struct Held(Vec<Capability<Time>>);
 
 impl Held {
     fn retain(capability: impl Fn(usize) -> Capability<Time>) -> Held {
-        Held((0..8).map(capability).collect())
+        Held((0..9).map(capability).collect())
     }
 
     fn time(&self) -> Time {

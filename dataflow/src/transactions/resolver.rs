@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use trueup_ledger::codec::kind;
 use trueup_ledger::transaction::{Inflows, Standing, fold};
 use trueup_ledger::{Kind, Scale, TransactionKey, View, table::Value};
 
@@ -13,6 +14,7 @@ use super::emitter::{Emitter, EncodedRows, emit_difference};
 use super::links::{Mail, Phase, Touched};
 use super::standing::{inflows, standing, with_fold};
 use super::state::{State, stored};
+use crate::accounts::Declared;
 use crate::hash::KeyHasher;
 use crate::record::EventRecord;
 use crate::store::Kept;
@@ -117,6 +119,7 @@ impl Resolver {
                 emitter.change(view, values, 1, shard);
             },
         );
+        emitter.declare(None, Declared::of(&fold));
         drop(events);
         self.emitter.accept(origin.partition, true);
         store.put(key, canonical);
@@ -129,6 +132,7 @@ impl Resolver {
         let linked_before = !state.links.is_empty();
         let kind_before = kind_of(&state);
         let rows_before = rows_of(&state, self.scale);
+        let declared_before = declared(&state);
         if !self.insert(&mut state, records) {
             return;
         }
@@ -139,6 +143,7 @@ impl Resolver {
         } else {
             let rows = rows_of(&state, self.scale);
             emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
+            self.emitter.declare(declared_before, declared(&state));
             self.store.borrow_mut().put(key, state.encode());
         }
     }
@@ -215,6 +220,15 @@ fn kind_of(state: &State) -> Option<Kind> {
     with_fold(&state.events, |fold| fold?.opening.map(|opening| opening.kind))
 }
 
+/// Returns what a state declares: that of an event without transaction.
+fn declared(state: &State) -> Option<Declared> {
+    let kind = state.events.first().and_then(|first| kind(first).ok())?;
+    if kind.has_transaction() {
+        return None;
+    }
+    with_fold(&state.events, |fold| fold.and_then(Declared::of))
+}
+
 fn links_now(state: &State) -> bool {
     with_fold(&state.events, |fold| fold.is_some_and(|fold| fold.link().is_some()))
 }
@@ -254,6 +268,7 @@ mod tests {
             source: Source { service: "s".into(), sequence: None },
             target: Some("t2".into()),
             expires_at: None,
+            declaration: None,
             postings: Vec::new(),
         };
         EventRecord::new(&event, Origin { partition: 0, ordinal: 0 }, &mut Vec::new())

@@ -185,6 +185,7 @@ fn put_kind(out: &mut Vec<u8>, kind: Option<Kind>) {
         Some(Kind::Hold) => 5,
         Some(Kind::Capture) => 6,
         Some(Kind::Release) => 7,
+        Some(Kind::Account) => 8,
     });
 }
 
@@ -198,6 +199,7 @@ fn read_kind(reader: &mut Reader<'_>) -> Result<Option<Kind>, CodecError> {
         5 => Ok(Some(Kind::Hold)),
         6 => Ok(Some(Kind::Capture)),
         7 => Ok(Some(Kind::Release)),
+        8 => Ok(Some(Kind::Account)),
         _ => Err(CodecError),
     }
 }

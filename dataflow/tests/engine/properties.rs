@@ -1,7 +1,9 @@
 //! Random sets of events from so few names that everything collides with everything.
 
 use proptest::prelude::*;
-use trueup_ledger::{Amount, Event, Kind, Posting, Side, Source, Timestamp};
+use trueup_ledger::{
+    Amount, Declaration, Event, Kind, Overdraft, Posting, Side, Source, Terms, Timestamp,
+};
 
 use crate::harness::{
     Changed, Implementation, Views, against_reference, changes, changes_of_cluster,
@@ -68,6 +70,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event<'static>> {
                 target: kind.is_link().then(|| format!("t{target}").into()),
                 expires_at: (kind == Kind::Hold)
                     .then(|| Timestamp::from_parts(effective, 0).unwrap()),
+                declaration: None,
                 postings,
             }
         },
@@ -135,6 +138,31 @@ pub(crate) fn resolution() -> impl Strategy<Value = Event<'static>> {
     )
 }
 
+/// Declarations of few accounts, whose contents conflict, among what moves these.
+pub(crate) fn account() -> impl Strategy<Value = Event<'static>> {
+    let terms = (any::<bool>(), any::<bool>(), 0_u8..4);
+    (prop_oneof![2 => event(), 1 => resolution()], posting(), terms).prop_map(
+        |(mut event, named, (is_credit, is_forbidden, place))| {
+            // As many move money as declare how that is to be read.
+            if place < 2 {
+                return event;
+            }
+            event.kind = Kind::Account;
+            event.transaction_id = "".into();
+            event.leg = "".into();
+            event.revision = 1;
+            event.target = None;
+            event.expires_at = None;
+            event.postings.clear();
+            let normal_side = if is_credit { Side::Credit } else { Side::Debit };
+            let overdraft = if is_forbidden { Overdraft::Forbidden } else { Overdraft::Allowed };
+            let terms = Terms { normal_side, overdraft };
+            event.declaration = Some(Declaration { account: named.account, terms });
+            event
+        },
+    )
+}
+
 /// One long chain of reversals of reversals, in any order; a rival opening of one may bend its link
 /// to anywhere, thus break the chain or close a circle in it.
 fn chain() -> impl Strategy<Value = Vec<Event<'static>>> {
@@ -197,6 +225,7 @@ fn any_workload() -> impl Strategy<Value = Epochs> {
         workload(event(), 24),
         workload(link(), 30),
         workload(resolution(), 24),
+        workload(account(), 24),
         cut(chain()),
     ]
 }
@@ -221,7 +250,7 @@ fn workers() -> impl Strategy<Value = usize> {
 
 /// A set of events and the same in another order.
 fn two_orders() -> impl Strategy<Value = [Vec<Event<'static>>; 2]> {
-    prop::collection::vec(prop_oneof![event(), resolution()], 1..20)
+    prop::collection::vec(prop_oneof![event(), resolution(), account()], 1..20)
         .prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle()))
         .prop_map(|(events, shuffled)| [events, shuffled])
 }
@@ -267,6 +296,11 @@ proptest! {
     }
 
     #[test]
+    fn accounts_in_the_engine(epochs in workload(account(), 24), workers in workers()) {
+        holds(Implementation::Engine, &epochs, workers)?;
+    }
+
+    #[test]
     fn any_order_of_one_set_in_the_engine(orders in two_orders()) {
         one_set_one_end(Implementation::Engine, orders)?;
     }
@@ -293,6 +327,11 @@ proptest! {
 
     #[test]
     fn holds_in_the_twin(epochs in workload(resolution(), 24), workers in workers()) {
+        holds(Implementation::Twin, &epochs, workers)?;
+    }
+
+    #[test]
+    fn accounts_in_the_twin(epochs in workload(account(), 24), workers in workers()) {
         holds(Implementation::Twin, &epochs, workers)?;
     }
 

@@ -7,7 +7,7 @@ use trueup_dataflow::store::{Disk, StateError};
 use trueup_ledger::{Epoch, Event};
 
 use crate::harness::{Changed, Implementation, Life, judge, live};
-use crate::properties::{event, link, resolution, workload};
+use crate::properties::{account, event, link, resolution, workload};
 
 const CACHE_BYTES: u64 = 1 << 20;
 
@@ -63,6 +63,7 @@ proptest! {
             workload(event(), 30),
             workload(link(), 30),
             workload(resolution(), 30),
+            workload(account(), 30),
         ],
         starts in starts(),
     ) {

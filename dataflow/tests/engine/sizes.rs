@@ -19,6 +19,7 @@ fn event(number: usize) -> Event<'static> {
         source: Source { service: "s".into(), sequence: None },
         target: None,
         expires_at: None,
+        declaration: None,
         postings: Vec::new(),
     }
 }

@@ -6,6 +6,7 @@
 //!               └──────────────┬─ standings ◀──┘        │
 //!                              ▼     inflows ◀──────────┘
 //!                           reduce ──▶ rows ──▶ tables, movements, pending, shards, names
+//! contents ──reduce──▶ declarations of accounts
 //! ```
 //!
 //! It shares with the engine what one transaction means (`trueup_ledger::transaction`) and nothing
@@ -20,6 +21,7 @@ mod nets;
 mod streams;
 
 use differential_dataflow::VecCollection;
+use trueup_dataflow::accounts::Declared;
 use trueup_dataflow::books::Book;
 use trueup_dataflow::names::AccountName;
 use trueup_dataflow::record::EventRecord;
@@ -62,6 +64,10 @@ impl Transactions for ReduceTwin {
             let contents: Vec<_> = contents.iter().map(|(content, _)| &***content).collect();
             heads.push((with_fold(&contents, Head::of), 1));
         });
+        let declarations = contents.clone().reduce(|_, contents, declared| {
+            let contents: Vec<_> = contents.iter().map(|(content, _)| &***content).collect();
+            declared.extend(with_fold(&contents, Declared::of).map(|one| (one, 1)));
+        });
         let links = links(heads.clone());
         let lines = lines(heads, links.clone());
         let parts = contents
@@ -69,7 +75,7 @@ impl Transactions for ReduceTwin {
             .concat(standings(lines.clone(), links.clone()))
             .concat(links.resolved.map(|(key, kind)| (key, Part::Resolved(kind))))
             .concat(inflows(lines, links.effective));
-        changes(rows(parts, self.scale), accepted(records, firsts))
+        changes(rows(parts, self.scale), declarations, accepted(records, firsts))
     }
 }
 
@@ -124,6 +130,7 @@ type AccountText = (Box<str>, Box<str>, Box<str>);
 
 fn changes<'s>(
     rows: Epochs<'s, (TransactionKey, EncodedRow)>,
+    declarations: Epochs<'s, (TransactionKey, Declared)>,
     accepted: timely::dataflow::Stream<'s, u64, Vec<(u32, trueup_dataflow::Accepted)>>,
 ) -> Changes<'s> {
     let current = rows.clone().flat_map(|(key, row)| current(key, &row));
@@ -142,6 +149,10 @@ fn changes<'s>(
         }),
         pending: at_epochs(pending.clone(), move |((account, _), (_, side, units)), diff| {
             Some((name(account).key(), line(side, units, diff)))
+        }),
+        declarations: at_epochs(declarations, |(_, declared), diff| {
+            let diff = i8::try_from(diff).expect("a declaration comes and goes once");
+            Some((declared, diff))
         }),
         shards: at_epochs(posted, move |((account, _), line_of), diff| {
             let (shard, side, units) = line_of;

@@ -1,7 +1,7 @@
 //! From the text format of [`super`] to cases.
 
 use super::{Case, Expectation, Extent, Pattern, Step};
-use crate::draft::{EventDraft, PostingDraft, SourceDraft};
+use crate::draft::{AccountDraft, EventDraft, PostingDraft, SourceDraft};
 use crate::table::Datum;
 use crate::view::{Column, ColumnType};
 use crate::{Event, Scale, Timestamp, View};
@@ -51,9 +51,8 @@ impl Reading {
                 case.spec.push(rest.trim().to_owned());
                 Ok(())
             }
-            "post" | "correct" | "reverse" | "refund" | "hold" | "capture" | "release" => {
-                self.event(word, rest)
-            }
+            "post" | "correct" | "reverse" | "refund" | "hold" | "capture" | "release"
+            | "account" => self.event(word, rest),
             "expect" => self.expectation(number, Extent::All, true, rest),
             "expect-some" => self.expectation(number, Extent::Some, true, rest),
             "expect-none" => self.expectation(number, Extent::All, false, rest),
@@ -200,20 +199,26 @@ fn recorded_at(text: &str) -> Result<String, String> {
 
 fn event(kind: &str, rest: &str, number: i64) -> Result<Event<'static>, String> {
     let mut words = rest.split_whitespace();
-    let (Some(transaction_id), Some(event_id)) = (words.next(), words.next()) else {
+    let (Some(subject), Some(event_id)) = (words.next(), words.next()) else {
         return Err("an event needs a transaction and an event id".to_owned());
     };
+    let account = (kind == "account").then(|| AccountDraft {
+        name: Some(subject.to_owned().into()),
+        normal_side: words.next().map(|side| side.to_owned().into()),
+        overdraft: words.next().map(|overdraft| overdraft.to_owned().into()),
+    });
     let mut draft = EventDraft {
         v: Some(1),
         event_id: Some(event_id.to_owned().into()),
         tenant: Some("acme".into()),
         kind: Some(kind.to_owned().into()),
-        transaction_id: Some(transaction_id.to_owned().into()),
+        transaction_id: account.is_none().then(|| subject.to_owned().into()),
         revision: Some(if kind == "correct" { 2 } else { 1 }),
         effective_at: Some(instant_text("2026-01-01").into()),
         recorded_at: Some(recorded_at(&number.to_string())?.into()),
         source: Some(SourceDraft { service: Some("billing".into()), sequence: None }),
         expires_at: Some(instant_text("2026-02-01").into()),
+        account,
         ..EventDraft::default()
     };
     let mut postings = Vec::new();
@@ -228,6 +233,9 @@ fn event(kind: &str, rest: &str, number: i64) -> Result<Event<'static>, String> 
     }
     // Who may do without lines leaves them out; a leg without lines is void and says so.
     let may_derive = matches!(kind, "reverse" | "capture" | "release");
+    if kind == "account" && !postings.is_empty() {
+        return Err("an account has no postings".to_owned());
+    }
     draft.postings = (!may_derive || !postings.is_empty()).then_some(postings);
     draft.admit(Scale::DEFAULT).map_err(|rejection| rejection.to_string())
 }

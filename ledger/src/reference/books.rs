@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accounts::available;
 use super::lines::{Line, Status};
 use super::links::Link;
 use super::totals::Total;
@@ -89,15 +90,24 @@ pub(super) fn postings(books: &Books<'_>) -> Rows {
     }))
 }
 
-pub(super) fn balances(books: &Books<'_>) -> Rows {
-    let mut sums: BTreeMap<_, (Sides, Sides)> = BTreeMap::new();
+/// The posted and the pending sums of each tenant's account and currency.
+pub(super) type AccountSums<'a> = BTreeMap<(&'a str, &'a str, &'a str), (Sides, Sides)>;
+
+pub(super) fn account_sums<'a>(books: &'a Books<'_>) -> AccountSums<'a> {
+    let mut sums = AccountSums::new();
     for (transaction, line) in books.all_lines() {
         let posting = line.posting;
         let key = (transaction.tenant, posting.account.as_ref(), posting.currency.as_ref());
         let (posted, pending) = sums.entry(key).or_default();
         if line.status == Status::Posted { posted } else { pending }.add(line);
     }
+    sums
+}
+
+pub(super) fn balances(books: &Books<'_>) -> Rows {
+    let sums = account_sums(books);
     rows(sums.into_iter().map(|((tenant, account, currency), (posted, pending))| {
+        let terms = books.accounts.terms(tenant, account);
         vec![
             text(tenant),
             text(account),
@@ -107,8 +117,7 @@ pub(super) fn balances(books: &Books<'_>) -> Rows {
             Datum::Amount(pending.debits),
             Datum::Amount(pending.credits),
             Datum::Amount(posted.difference()),
-            // Undeclared accounts are debit-normal.
-            Datum::Amount(sum(posted.difference(), -pending.credits)),
+            Datum::Amount(available(terms, posted, pending)),
         ]
     }))
 }

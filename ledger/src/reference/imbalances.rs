@@ -1,17 +1,18 @@
-//! The detectors of SPEC §4 that speak of posts, corrections, reversals, refunds and holds.
+//! The detectors of SPEC §4 that speak of posts, corrections, reversals, refunds, holds and accounts.
 //! Subjects, amounts, severities and details are those of `docs/spec-decisions.md`, Views 3 and 4.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::books::{Continuity, Sides, rows, sides_by, text};
+use super::accounts::available;
+use super::books::{Continuity, Sides, account_sums, rows, sides_by, text};
 use super::links::Link;
 use super::totals::Total;
 use super::transactions::Transaction;
 use super::{Books, sum};
 use crate::table::{Datum, Row, Rows};
-use crate::{Amount, TransactionKey};
+use crate::{Amount, Overdraft, Side, TransactionKey};
 
 const CRITICAL: &str = "critical";
 const WARNING: &str = "warning";
@@ -52,6 +53,7 @@ pub(super) fn imbalances(
     all.extend(exceeded(books, "over_refunded", "refunded", |total| total.refunded));
     all.extend(exceeded(books, "over_captured", "captured", |total| total.captured));
     all.extend(already_resolved(books));
+    all.extend(overdrafts(books));
     all.extend(sequence_gaps(books, services));
     rows(all)
 }
@@ -142,6 +144,49 @@ fn conflicts(books: &Books<'_>) -> Vec<Row> {
             };
             all.push(imbalance.row());
         }
+    }
+    for (tenant, event_id) in &books.accounts.conflicts {
+        let imbalance = Imbalance {
+            tenant,
+            detector: "conflict",
+            subject: &format!("/account/{}", escape(event_id)),
+            currency: "",
+            amount: 0,
+            severity: WARNING,
+            detail: json!({ "event_id": event_id, "kind": "account" }),
+        };
+        all.push(imbalance.row());
+    }
+    all
+}
+
+/// An account that may not be overdrawn and is: what is available is on the wrong side.
+fn overdrafts(books: &Books<'_>) -> Vec<Row> {
+    let mut all = Vec::new();
+    for ((tenant, account, currency), (posted, pending)) in account_sums(books) {
+        let terms = books.accounts.terms(tenant, account);
+        let available = available(terms, posted, pending);
+        // Data is debit-positive: what a credit-normal account has is below zero.
+        let shortfall = match terms.normal_side {
+            Side::Debit => -available,
+            Side::Credit => available,
+        };
+        if terms.overdraft == Overdraft::Allowed || shortfall <= 0 {
+            continue;
+        }
+        let imbalance = Imbalance {
+            tenant,
+            detector: "overdraft",
+            subject: account,
+            currency,
+            amount: shortfall,
+            severity: CRITICAL,
+            detail: json!({
+                "available": plain(books, available),
+                "normal_side": terms.normal_side.name(),
+            }),
+        };
+        all.push(imbalance.row());
     }
     all
 }

@@ -10,9 +10,9 @@ use crate::{Event, Kind};
 
 /// The content that counts for one identity.
 pub(super) struct Identified<'a> {
-    event: Event<'a>,
+    pub(super) event: Event<'a>,
     /// Whether other contents claim the same identity.
-    is_contested: bool,
+    pub(super) is_contested: bool,
 }
 
 /// A leg that has been opened: revision 1 and the highest revision.
@@ -59,9 +59,7 @@ impl<'a> Transaction<'a> {
 pub(super) fn events(contents: &BTreeSet<Content>) -> Vec<Identified<'_>> {
     let contents: Vec<_> = contents.iter().collect();
     contents
-        .chunk_by(|a, b| {
-            a.tenant == b.tenant && a.transaction_id == b.transaction_id && a.event_id == b.event_id
-        })
+        .chunk_by(|a, b| a.identity() == b.identity())
         .filter_map(|rivals| {
             let event = rivals
                 .iter()

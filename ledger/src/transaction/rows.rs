@@ -197,13 +197,18 @@ impl Meaning<'_, '_> {
     }
 
     fn conflict(&self, event_id: &str, sink: &mut impl RowSink) {
-        let transaction_id = self.fold.transaction_id;
-        let subject = format!("{}/{}", escape_subject(transaction_id), escape_subject(event_id));
-        let detail = format!(
-            r#"{{"event_id":{},"transaction_id":{}}}"#,
-            json_text(event_id),
-            json_text(transaction_id),
-        );
+        let alone = self.kind().filter(|kind| !kind.has_transaction());
+        let (subject, whose, name) = match alone {
+            // No transaction's name is empty, so nothing else begins with the dividing line.
+            Some(kind) => (format!("/{}", kind.name()), "kind", kind.name()),
+            None => {
+                let transaction_id = self.fold.transaction_id;
+                (escape_subject(transaction_id), "transaction_id", transaction_id)
+            }
+        };
+        let subject = format!("{subject}/{}", escape_subject(event_id));
+        let detail =
+            format!(r#"{{"event_id":{},"{whose}":{}}}"#, json_text(event_id), json_text(name));
         self.imbalance(sink, ("conflict", "warning"), &subject, ("", 0), &detail);
     }
 

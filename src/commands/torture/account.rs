@@ -113,7 +113,7 @@ mod tests {
         let mut commit: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let input = &mut commit["inputs"][0];
         input[end]["offset"] = offset.into();
-        for count in ["read", "duplicate"] {
+        for count in ["read", "applied"] {
             let now = input["counts"][count].as_i64().unwrap();
             input["counts"][count] = (now + records).into();
         }

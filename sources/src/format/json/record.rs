@@ -1,6 +1,6 @@
 //! The visitors that read a record straight into an [`EventDraft`].
 //!
-//! One visitor reads all three objects of the schema; each says by [`Object`] which fields it has
+//! One visitor reads all four objects of the schema; each says by [`Object`] which fields it has
 //! and what becomes of them. Texts borrow from the record unless they hold an escape.
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use serde::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
-use trueup_ledger::{EventDraft, PostingDraft, SourceDraft};
+use trueup_ledger::{AccountDraft, EventDraft, PostingDraft, SourceDraft};
 
 use super::state::{Scope, State};
 
@@ -98,6 +98,12 @@ fields!(SourceField {
     Sequence = "sequence",
 });
 
+fields!(AccountField {
+    Name = "name",
+    NormalSide = "normal_side",
+    Overdraft = "overdraft",
+});
+
 fields!(PostingField {
     Account = "account",
     Side = "side",
@@ -130,11 +136,10 @@ impl<'de> Object<'de> for EventDraft<'de> {
             RecordField::Captures => self.captures = values.text()?,
             RecordField::Releases => self.releases = values.text()?,
             RecordField::ExpiresAt => self.expires_at = values.text()?,
+            RecordField::Account => self.account = values.object(Scope::Account)?,
             // Of kinds that are not built yet: only the type is checked.
             RecordField::Period => drop(values.text()?),
-            RecordField::Statement | RecordField::Control | RecordField::Account => {
-                values.skip_object()?;
-            }
+            RecordField::Statement | RecordField::Control => values.skip_object()?,
             RecordField::Metadata => values.skip()?,
         }
         Ok(())
@@ -151,6 +156,22 @@ impl<'de> Object<'de> for SourceDraft<'de> {
         match field {
             SourceField::Service => self.service = values.text()?,
             SourceField::Sequence => self.sequence = values.integer()?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Object<'de> for AccountDraft<'de> {
+    type Field = AccountField;
+
+    fn read<A>(&mut self, field: AccountField, values: &mut Values<'_, A>) -> Result<(), A::Error>
+    where
+        A: MapAccess<'de>,
+    {
+        match field {
+            AccountField::Name => self.name = values.text()?,
+            AccountField::NormalSide => self.normal_side = values.text()?,
+            AccountField::Overdraft => self.overdraft = values.text()?,
         }
         Ok(())
     }

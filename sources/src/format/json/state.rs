@@ -13,6 +13,8 @@ pub(super) enum Scope {
     Record,
     /// Its `source`.
     Source,
+    /// Its `account`.
+    Account,
     /// An element of its `postings`, counted from 0.
     Posting(usize),
 }
@@ -75,6 +77,8 @@ impl State {
             (Scope::Record, field) => format!("`{field}`"),
             (Scope::Source, "") => "`source`".to_owned(),
             (Scope::Source, field) => format!("`source.{field}`"),
+            (Scope::Account, "") => "`account`".to_owned(),
+            (Scope::Account, field) => format!("`account.{field}`"),
             (Scope::Posting(line), "") => format!("`postings[{line}]`"),
             (Scope::Posting(line), field) => format!("`postings[{line}].{field}`"),
         }

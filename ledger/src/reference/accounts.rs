@@ -1,0 +1,51 @@
+//! Accounts as they are declared (SPEC §3, Other kinds): which declaration of an account counts, and
+//! what is available under it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::books::Sides;
+use super::sum;
+use super::transactions::Identified;
+use crate::{Side, Terms};
+
+/// What all declarations say together.
+pub(super) struct Accounts<'a> {
+    /// By tenant and account.
+    terms: BTreeMap<(&'a str, &'a str), Terms>,
+    /// Tenant and event id of the declarations of which other contents lost, in order.
+    pub(super) conflicts: Vec<(&'a str, &'a str)>,
+}
+
+impl Accounts<'_> {
+    /// Returns the terms of an account, those of an undeclared one where nobody declares it.
+    pub(super) fn terms(&self, tenant: &str, account: &str) -> Terms {
+        self.terms.get(&(tenant, account)).copied().unwrap_or_default()
+    }
+}
+
+/// Judges declarations, one a (tenant, event id): of those of an account the newest counts, of
+/// equally new ones the one with the smaller event id.
+pub(super) fn accounts<'a>(declarations: &'a [Identified<'a>]) -> Accounts<'a> {
+    let mut terms = BTreeMap::new();
+    let mut conflicts = Vec::new();
+    let mut from_old_to_new: Vec<_> = declarations.iter().map(|one| &one.event).collect();
+    from_old_to_new.sort_by_key(|event| (event.recorded_at, Reverse(&event.event_id)));
+    for event in from_old_to_new {
+        if let Some(declaration) = &event.declaration {
+            terms.insert((&*event.tenant, &*declaration.account), declaration.terms);
+        }
+    }
+    for contested in declarations.iter().filter(|one| one.is_contested) {
+        conflicts.push((&*contested.event.tenant, &*contested.event.event_id));
+    }
+    Accounts { terms, conflicts }
+}
+
+/// Returns what is available, debit-positive as a balance is.
+pub(super) fn available(terms: Terms, posted: Sides, pending: Sides) -> i128 {
+    match terms.normal_side {
+        Side::Debit => sum(posted.difference(), -pending.credits),
+        Side::Credit => sum(posted.difference(), pending.debits),
+    }
+}
