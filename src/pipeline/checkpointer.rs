@@ -93,7 +93,8 @@ impl Checkpointer {
         let shared = Arc::clone(&self.shared);
         let _guard = shared.guard("the checkpoint thread");
         let mut parts: Vec<Sealed> = Vec::new();
-        // What was written last is dropped here and not by the workers: that may take a while.
+        // What was written last is dropped here and not by the workers: that may take a while. They
+        // have let go of it once they have sealed the next.
         let mut written = Vec::new();
         while !self.shared.has_failed() {
             match sealed.recv_timeout(PATIENCE) {
@@ -102,11 +103,11 @@ impl Checkpointer {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if parts.len() == self.workers {
+                written.clear();
                 if let Err(error) = self.write(&parts) {
                     self.shared.fail(error);
                     return;
                 }
-                written.clear();
                 written.append(&mut parts);
             }
         }
