@@ -128,6 +128,19 @@ fn quarantined_records_are_counted_listed_and_shown_as_they_are() {
         let shown = done(&show).out;
         assert!(shown.contains(row["reason"].as_str().unwrap()), "{shown}");
     }
+    // A text that could hide something is escaped for people, and as it is for machines.
+    let hidden = "{\"v\":9,\"correlation_id\":\"a\u{200b}b\"}";
+    let (one, log) = (books.dir.path().join("one"), books.dir.path().join("one.jsonl"));
+    fs::write(&log, format!("{hidden}\n")).unwrap();
+    let run = ["run", "--until-caught-up", "--input", log.to_str().unwrap()];
+    let place_of_one = ["--store", one.to_str().unwrap()];
+    done(&[run.as_slice(), &place_of_one].concat());
+    let each = [&["quarantine", "list", "--each"], place_of_one.as_slice()].concat();
+    let json = done(&[each.as_slice(), &["--format", "json"]].concat()).out;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["correlation_id"], "a\u{200b}b");
+    let table = done(&each).out;
+    assert!(table.contains("a\\u{200b}b") && !table.contains('\u{200b}'), "{table}");
     let nothing = ["quarantine", "show", "--partition", "input/9", "--position", "1"];
     let ended = fails(2, &[nothing.as_slice(), &place].concat());
     assert!(ended.err.contains("quarantine list"), "{}", ended.err);

@@ -18,22 +18,10 @@ mod records;
 
 use books::{Books, PATIENCE};
 use program::{TRUEUP, ended, started, text};
+use trueup_testing::copy_tree;
 
 /// A checkpoint with nearly every epoch.
 const OFTEN: [&str; 2] = ["--checkpoint-interval", "10ms"];
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-        }
-    }
-}
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -122,7 +110,7 @@ fn damage_to_any_file_of_the_state_never_becomes_damage_to_the_books() {
     let mut books = Books::new(3_000, 75);
     books.run_more(2_000, &[]);
     let sound = books.dir.path().join("sound");
-    copy_tree(&books.store, &sound);
+    copy_tree(&books.store, &sound).unwrap();
     books.append(1_000);
     let expected = books.uninterrupted();
     let damages: [(&str, Damage); 4] = [
@@ -153,7 +141,7 @@ fn damage_to_any_file_of_the_state_never_becomes_damage_to_the_books() {
     for (damage, apply) in damages {
         for name in kinds.values() {
             fs::remove_dir_all(&books.store).unwrap();
-            copy_tree(&sound, &books.store);
+            copy_tree(&sound, &books.store).unwrap();
             let path = books.state().join(name);
             let mut bytes = fs::read(&path).unwrap();
             if apply(&mut bytes) {
@@ -183,7 +171,7 @@ fn state_of_another_history_is_not_used() {
     others.run_more(1_500, &[]);
     for folder in ["state", "checkpoints"] {
         fs::remove_dir_all(books.store.join(folder)).unwrap();
-        copy_tree(&others.store.join(folder), &books.store.join(folder));
+        copy_tree(&others.store.join(folder), &books.store.join(folder)).unwrap();
     }
     books.append(500);
     let run = ended(TRUEUP, &books.run(&["--until-caught-up"]));

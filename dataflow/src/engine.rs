@@ -55,8 +55,9 @@ pub struct Engine {
 impl Engine {
     /// Builds the dataflow of one worker; every worker of the cluster must build the same.
     ///
-    /// `state` is that of all epochs before `first_epoch`. `hand_over` gets this worker's share of every epoch from `first_epoch` on, in order, those
-    /// without changes too; it is called while the worker steps and may block.
+    /// `state` is that of all epochs before `first_epoch`. `hand_over` gets this worker's share of
+    /// every epoch from `first_epoch` on, in order, those without changes too; it is called while
+    /// the worker steps and may block.
     pub fn build(
         host: &mut Host<'_>,
         transactions: impl Transactions,

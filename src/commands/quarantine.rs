@@ -80,7 +80,7 @@ fn list(args: &QuarantineListArgs) -> anyhow::Result<()> {
             records: 0,
             first_epoch: record.epoch,
             last_epoch: record.epoch,
-            example: [partition(&record), escaped(record.position), escaped(record.detail)],
+            example: [partition(&record), record.position.to_owned(), record.detail.to_owned()],
         });
         group.records += 1;
         group.last_epoch = record.epoch;
@@ -128,18 +128,18 @@ const EACH: [Column; 7] = [
 ];
 
 fn partition(record: &Quarantined<'_>) -> String {
-    escaped(&format!("{}/{}", record.source, record.partition))
+    format!("{}/{}", record.source, record.partition)
 }
 
 fn cells(record: &Quarantined<'_>) -> Vec<String> {
     vec![
         record.epoch.to_string(),
         partition(record),
-        escaped(record.position),
+        record.position.to_owned(),
         record.reason.to_owned(),
         record.raw.len().to_string(),
-        escaped(record.correlation_id.unwrap_or_default()),
-        escaped(record.detail),
+        record.correlation_id.unwrap_or_default().to_owned(),
+        record.detail.to_owned(),
     ]
 }
 
@@ -169,7 +169,7 @@ fn print(record: &Quarantined<'_>, raw: bool) -> anyhow::Result<()> {
         out.write_all(record.raw)
     } else {
         let [epoch, partition, position, reason, bytes, correlation_id, detail] =
-            <[String; 7]>::try_from(cells(record)).unwrap_or_default();
+            <[String; 7]>::try_from(cells(record)).unwrap_or_default().map(|cell| escaped(&cell));
         let text = escaped(&String::from_utf8_lossy(record.raw));
         writeln!(
             out,

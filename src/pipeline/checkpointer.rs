@@ -14,7 +14,6 @@
 //! can get to where the others are.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -144,7 +143,7 @@ impl Checkpointer {
             milliseconds = begun.elapsed().as_millis(),
             "a checkpoint is on disk"
         );
-        self.checkpoints.done.store(epoch.0, Ordering::Release);
+        self.checkpoints.finish(epoch);
         self.shared.notify();
         if then_whole {
             self.copy_whole(&mark)?;

@@ -25,7 +25,7 @@ pub(crate) struct Checkpoints {
     records_max: u64,
     interval: Duration,
     requested: AtomicU64,
-    pub(super) done: AtomicU64,
+    done: AtomicU64,
     /// What each worker has gathered for the next checkpoint, in bytes.
     active: Vec<AtomicUsize>,
 }
@@ -59,6 +59,11 @@ impl Checkpoints {
     /// Returns the last checkpoint on disk.
     pub(crate) fn done(&self) -> Epoch {
         Epoch(self.done.load(Ordering::Acquire))
+    }
+
+    /// Says that a checkpoint is on disk.
+    pub(crate) fn finish(&self, epoch: Epoch) {
+        self.done.store(epoch.0, Ordering::Release);
     }
 
     /// Says that this process has closed an epoch that gets a checkpoint, or is about to.

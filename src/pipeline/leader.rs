@@ -103,10 +103,10 @@ impl Leader {
     ) -> Result<(Arc<Conductor>, Others), RunError> {
         let outboxes: Vec<_> =
             self.followers.iter().map(|follower| follower.outbox.slot()).collect();
-        let own = Arc::clone(orders);
+        let (own, all) = (Arc::clone(orders), outboxes.clone());
         let give = move |order: Order| {
             own.give(order);
-            for outbox in &outboxes {
+            for outbox in &all {
                 outbox.send(ToFollower::Order(order));
             }
         };
@@ -139,7 +139,6 @@ impl Leader {
             );
             spawned.map_err(|error| RunError::Failed(format!("cannot start a thread: {error}")))?;
         }
-        let outboxes: Vec<_> = self.followers.iter().map(|one| one.outbox.slot()).collect();
         let tell = move |take_in| {
             outboxes.iter().for_each(|outbox| outbox.send(ToFollower::TakeIn(take_in)));
         };

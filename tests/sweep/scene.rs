@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 use trueup_ledger::View;
+use trueup_testing::copy_tree;
 use trueup_testing::process::Running;
 use trueup_testing::steps::{Outcome, Plan, Shim, Step, Trial};
 
@@ -122,7 +123,7 @@ impl Scene {
         let dir = tempfile::Builder::new().prefix("store-").tempdir_in(self.dir.path()).unwrap();
         let store = dir.path().join("store");
         if let Some(template) = &self.template {
-            copy_tree(template, &store);
+            copy_tree(template, &store).unwrap();
         }
         let trial = Trial::new(&self.shim, &store).unwrap();
         let mut wreck =
@@ -260,17 +261,4 @@ fn newest_copy(store: &Path) -> PathBuf {
     let entries = fs::read_dir(store.join("checkpoints")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.is_file()).max().unwrap()
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-        }
-    }
 }

@@ -1,3 +1,5 @@
+//! Pages by every codec: equal bytes, equal rows, and damage that is refused.
+
 use proptest::prelude::*;
 
 use super::*;
