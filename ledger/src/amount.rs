@@ -59,8 +59,8 @@ pub enum AmountError {
     /// The text has more fraction digits than the store keeps.
     #[error("more than {0} fraction digits")]
     Precision(u8),
-    /// The amount is larger than [`Amount::MAX_POSTING`].
-    #[error("larger than 10^28 - 1 units of the last digit")]
+    /// The amount is larger than [`Amount::MAX_POSTING`], or the sum than [`Amount::MAX_SUM`].
+    #[error("larger than 10^28 - 1 units of the last digit, or than 10^38 - 1 for a sum")]
     Range,
 }
 
@@ -87,6 +87,18 @@ impl Amount {
     /// assert!(Amount::parse("-1", scale).is_err());
     /// ```
     pub fn parse(text: &str, scale: Scale) -> Result<Amount, AmountError> {
+        Amount::parse_up_to(text, scale, Amount::MAX_POSTING)
+    }
+
+    /// Parses a sum of postings: as [`Amount::parse`], up to [`Amount::MAX_SUM`].
+    ///
+    /// # Errors
+    /// As [`Amount::parse`].
+    pub fn parse_sum(text: &str, scale: Scale) -> Result<Amount, AmountError> {
+        Amount::parse_up_to(text, scale, Amount::MAX_SUM)
+    }
+
+    fn parse_up_to(text: &str, scale: Scale, largest: Amount) -> Result<Amount, AmountError> {
         let bytes = text.as_bytes();
         let point = bytes.iter().position(|b| *b == b'.').unwrap_or(bytes.len());
         let whole = &bytes[..point];
@@ -113,7 +125,7 @@ impl Amount {
             .chain(fraction)
             .chain(zeros)
             .fold(0_i128, |sum, digit| sum * 10 + i128::from(digit - b'0'));
-        if units > Amount::MAX_POSTING.0 {
+        if units > largest.0 {
             return Err(AmountError::Range);
         }
         Ok(Amount(units))

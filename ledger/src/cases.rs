@@ -26,6 +26,15 @@
 //!   and `of=`, the target.
 //! - `account ACCOUNT EVENT_ID debit|credit allowed|forbidden` declares an account; it may have the
 //!   options `@EFFECTIVE`, `tenant=`, `rec=`, `svc=` and `seq=`.
+//! - `statement_line PROCESSOR:REFERENCE EVENT_ID AMOUNT:CURRENCY`, with the option `val=`, the value
+//!   date (2026-01-01 by default); `control_total FROM-TO EVENT_ID count=N`, then
+//!   `CURRENCY:DEBIT:CREDIT` for each currency; `close_period MONTH EVENT_ID` and `reopen_period`. They
+//!   have the options of an `account`.
+//! - `at INSTANT` gives the epoch time of the step whose events follow, or of one without events. The
+//!   first step is at 2026-01-02, each later one a second after the one before it, where nothing is said.
+//! - `rules`, before the first event, changes what is configured: `clearing.PROCESSOR=ACCOUNT`, and
+//!   `delayed_event.after=`, `statement_mismatch.after=`, `alert_grace=` in seconds,
+//!   `delayed_event.since=` a date or an instant.
 //! - `expect VIEW(COLUMN, …) COLUMN=VALUE …` names all rows of the view that have those values;
 //!   `expect-some` names some of them, `expect-none` says there are none. Without a list of
 //!   columns the rows have all of them; a value `*` is any value.
@@ -39,7 +48,7 @@ mod parse;
 use std::collections::BTreeMap;
 
 use crate::table::{Datum, Rows};
-use crate::{Event, View};
+use crate::{Event, Rules, View};
 
 pub use parse::parse;
 
@@ -50,6 +59,10 @@ pub struct Case {
     pub name: String,
     /// Literal quotations.
     pub spec: Vec<String>,
+    /// The rules that it is of.
+    pub rules: Rules,
+    /// Whether it depends on the epochs in which its events arrive, and not on their set alone.
+    pub is_historic: bool,
     /// What happens, in order. The events of earlier steps stay in the set.
     pub steps: Vec<Step>,
 }
@@ -59,6 +72,8 @@ pub struct Case {
 pub struct Step {
     /// The events; their order must not matter.
     pub events: Vec<Event<'static>>,
+    /// The epoch time, in microseconds since 1970.
+    pub at: i64,
     /// What must be true once they are applied.
     pub expectations: Vec<Expectation>,
 }
@@ -119,8 +134,9 @@ mod tests {
 
     fn outcome(text: &str) -> Result<(), String> {
         for case in parse(text)? {
-            let mut reference = Reference::new(Scale::DEFAULT);
+            let mut reference = Reference::with_rules(Scale::DEFAULT, case.rules);
             for step in case.steps {
+                reference.begin_epoch(step.at);
                 for event in &step.events {
                     reference.insert(event.clone());
                 }

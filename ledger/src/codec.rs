@@ -8,9 +8,14 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::event::{Declaration, Event, Kind, Overdraft, Posting, Side, Source, Terms};
+use crate::event::{Event, Kind, Posting, Side, Source};
 use crate::key::first_128_bits;
 use crate::{Amount, Timestamp};
+
+mod facts;
+
+use facts::{put_fact, read_fact};
+pub use facts::{put_terms, read_terms};
 
 /// Bytes that are no canonical event. Only damage or a foreign program makes them, since this
 /// program writes what it reads: stop and restore the state.
@@ -155,32 +160,9 @@ pub fn put_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
     out.extend_from_slice(&timestamp.nanos().to_le_bytes());
 }
 
-const KINDS: [Kind; 8] = [
-    Kind::Post,
-    Kind::Correct,
-    Kind::Reverse,
-    Kind::Refund,
-    Kind::Hold,
-    Kind::Capture,
-    Kind::Release,
-    Kind::Account,
-];
-
-fn kind_code(kind: Kind) -> u8 {
-    match kind {
-        Kind::Post => 0,
-        Kind::Correct => 1,
-        Kind::Reverse => 2,
-        Kind::Refund => 3,
-        Kind::Hold => 4,
-        Kind::Capture => 5,
-        Kind::Release => 6,
-        Kind::Account => 7,
-    }
-}
-
+/// A kind is written as its place among all, which never changes.
 fn kind_of(code: u8) -> Result<Kind, CodecError> {
-    KINDS.into_iter().find(|kind| kind_code(*kind) == code).ok_or(CodecError)
+    Kind::ALL.get(usize::from(code)).copied().ok_or(CodecError)
 }
 
 /// Returns the kind of an event from its canonical bytes, without reading the rest.
@@ -189,23 +171,6 @@ fn kind_of(code: u8) -> Result<Kind, CodecError> {
 /// [`CodecError`] where they begin with no kind.
 pub fn kind(canonical: &[u8]) -> Result<Kind, CodecError> {
     kind_of(Reader::new(canonical).byte()?)
-}
-
-/// Appends the terms of an account.
-pub fn put_terms(out: &mut Vec<u8>, terms: Terms) {
-    let is_credit = u8::from(terms.normal_side == Side::Credit);
-    out.push(is_credit | u8::from(terms.overdraft == Overdraft::Forbidden) << 1);
-}
-
-/// Reads what [`put_terms`] wrote.
-///
-/// # Errors
-/// [`CodecError`] where it is something else.
-pub fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, CodecError> {
-    let bits = reader.byte()?;
-    let normal_side = if bits & 1 == 0 { Side::Debit } else { Side::Credit };
-    let overdraft = if bits & 2 == 0 { Overdraft::Allowed } else { Overdraft::Forbidden };
-    if bits < 4 { Ok(Terms { normal_side, overdraft }) } else { Err(CodecError) }
 }
 
 /// Appends the side and amount of a line: the side in the lowest bit, the amount above it.
@@ -226,7 +191,7 @@ pub fn read_side_and_amount(reader: &mut Reader<'_>) -> Result<(Side, Amount), C
 impl<'a> Event<'a> {
     /// Appends the event's canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(kind_code(self.kind));
+        out.push(self.kind as u8);
         put_timestamp(out, self.recorded_at);
         put_timestamp(out, self.effective_at);
         put_varint(out, u128::from(self.revision));
@@ -249,9 +214,8 @@ impl<'a> Event<'a> {
                 put_timestamp(out, expires_at);
             }
         }
-        if let Some(declaration) = &self.declaration {
-            put_terms(out, declaration.terms);
-            put_text(out, &declaration.account);
+        if let Some(fact) = &self.fact {
+            put_fact(out, fact);
         }
     }
 
@@ -282,12 +246,7 @@ impl<'a> Event<'a> {
             postings.push(Posting { account, side, amount, currency });
         }
         let expires_at = if kind == Kind::Hold { reader.expiry()? } else { None };
-        let declaration = if kind == Kind::Account {
-            let terms = read_terms(&mut reader)?;
-            Some(Declaration { account: Cow::Borrowed(reader.text()?), terms })
-        } else {
-            None
-        };
+        let fact = read_fact(&mut reader, kind)?.map(Box::new);
         if !reader.is_empty() {
             return Err(CodecError);
         }
@@ -305,7 +264,7 @@ impl<'a> Event<'a> {
             source,
             target,
             expires_at,
-            declaration,
+            fact,
             postings,
         })
     }
@@ -314,25 +273,51 @@ impl<'a> Event<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fact::{
+        ControlSum, ControlTotal, Declaration, Fact, Month, Overdraft, StatementLine, Terms,
+    };
     use proptest::prelude::*;
 
+    /// What an event of each kind says that the amount chooses, -7 to 8 as it is.
     fn event(amount: i128, text: &str, sequence: Option<u64>) -> Event<'_> {
-        let kind = u8::try_from(amount % 3).unwrap();
+        let kinds = [Kind::Reverse, Kind::Hold, Kind::Account, Kind::StatementLine];
+        let others = [Kind::ControlTotal, Kind::ClosePeriod, Kind::ReopenPeriod];
+        let kinds = [kinds.as_slice(), others.as_slice()].concat();
+        let kind = kinds[usize::try_from(amount % 7).unwrap()];
         let normal_side = if amount % 2 == 0 { Side::Debit } else { Side::Credit };
         let terms = Terms { normal_side, overdraft: Overdraft::Forbidden };
+        let sum = |currency| ControlSum { currency, debit: Amount(amount), credit: Amount(1) };
+        let fact = match kind {
+            Kind::Account => Some(Fact::Account(Declaration { account: text.into(), terms })),
+            Kind::StatementLine => Some(Fact::Statement(StatementLine {
+                processor: text.into(),
+                reference: "t1".into(),
+                amount: Amount(-amount),
+                currency: "EUR".into(),
+                value_date: -3,
+            })),
+            Kind::ControlTotal => Some(Fact::Control(ControlTotal {
+                from: 1,
+                to: u64::MAX,
+                count: 7,
+                totals: vec![sum("EUR".into()), sum(text.into())],
+            })),
+            kind if kind.is_of_period() => Some(Fact::Period(Month(24_321))),
+            _ => None,
+        };
         Event {
             tenant: text.into(),
             transaction_id: "t".into(),
             event_id: text.into(),
-            kind: [Kind::Reverse, Kind::Hold, Kind::Account][usize::from(kind)],
+            kind,
             leg: "".into(),
             revision: 1,
             effective_at: Timestamp::from_parts(-1, 999_999_999).unwrap(),
             recorded_at: Timestamp::from_parts(7, 0).unwrap(),
             source: Source { service: "billing".into(), sequence },
             target: Some("other".into()),
-            expires_at: Timestamp::from_parts(9, 1).filter(|_| kind == 1),
-            declaration: (kind == 2).then(|| Declaration { account: text.into(), terms }),
+            expires_at: Timestamp::from_parts(9, 1).filter(|_| kind == Kind::Hold),
+            fact: fact.map(Box::new),
             postings: vec![Posting {
                 account: text.into(),
                 side: Side::Credit,
@@ -364,7 +349,7 @@ mod tests {
     #[test]
     fn cut_bytes_are_refused() {
         let mut bytes = Vec::new();
-        for amount in 3..6 {
+        for amount in 7..14 {
             bytes.clear();
             event(amount, "x", None).encode(&mut bytes);
             for length in 0..bytes.len() {

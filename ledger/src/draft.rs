@@ -7,8 +7,12 @@
 use std::borrow::Cow;
 
 use crate::amount::AmountError;
-use crate::event::{Declaration, Event, Kind, Overdraft, Posting, Side, Source, Terms};
+use crate::event::{Event, Kind, Posting, Side, Source};
 use crate::{Amount, Reason, Rejection, Scale, Timestamp};
+
+mod facts;
+
+pub use facts::{AccountDraft, ControlDraft, ControlSumDraft, StatementDraft};
 
 /// The largest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
@@ -62,6 +66,12 @@ pub struct EventDraft<'a> {
     pub expires_at: Option<Cow<'a, str>>,
     /// `account`
     pub account: Option<AccountDraft<'a>>,
+    /// `statement`
+    pub statement: Option<StatementDraft<'a>>,
+    /// `control`
+    pub control: Option<ControlDraft<'a>>,
+    /// `period`
+    pub period: Option<Cow<'a, str>>,
 }
 
 /// The `source` object of a record.
@@ -84,17 +94,6 @@ pub struct PostingDraft<'a> {
     pub amount: Option<Cow<'a, str>>,
     /// `currency`
     pub currency: Option<Cow<'a, str>>,
-}
-
-/// The `account` object of a record.
-#[derive(Clone, Debug, Default)]
-pub struct AccountDraft<'a> {
-    /// `name`
-    pub name: Option<Cow<'a, str>>,
-    /// `normal_side`
-    pub normal_side: Option<Cow<'a, str>>,
-    /// `overdraft`
-    pub overdraft: Option<Cow<'a, str>>,
 }
 
 fn required<T>(value: Option<T>, field: &str) -> Result<T, Rejection> {
@@ -134,24 +133,10 @@ fn excerpt(value: &str) -> String {
 
 fn kind(name: Option<Cow<'_, str>>) -> Result<Kind, Rejection> {
     let name = required(name, "kind")?;
-    match name.as_ref() {
-        "post" => Ok(Kind::Post),
-        "correct" => Ok(Kind::Correct),
-        "reverse" => Ok(Kind::Reverse),
-        "refund" => Ok(Kind::Refund),
-        "hold" => Ok(Kind::Hold),
-        "capture" => Ok(Kind::Capture),
-        "release" => Ok(Kind::Release),
-        "account" => Ok(Kind::Account),
-        "statement_line" | "control_total" | "close_period" | "reopen_period" => {
-            let detail = format!("`kind` {name:?} is not supported by this version of trueup");
-            Err(Rejection::new(Reason::UnsupportedKind, detail))
-        }
-        other => {
-            let detail = format!("`kind` {} is unknown", excerpt(other));
-            Err(Rejection::new(Reason::UnknownKind, detail))
-        }
-    }
+    Kind::by_name(&name).ok_or_else(|| {
+        let detail = format!("`kind` {} is unknown", excerpt(&name));
+        Rejection::new(Reason::UnknownKind, detail)
+    })
 }
 
 fn is_currency(code: &str) -> bool {
@@ -185,25 +170,22 @@ fn check_account(name: &str, field: impl Fn() -> String) -> Result<(), Rejection
     Ok(())
 }
 
-impl<'a> AccountDraft<'a> {
-    fn admit(self) -> Result<Declaration<'a>, Rejection> {
-        let account = required(self.name, "account.name")?;
-        check_account(&account, || "account.name".to_owned())?;
-        let normal_side = required(self.normal_side, "account.normal_side")?;
-        let normal_side = side(&normal_side, || "account.normal_side".to_owned())?;
-        let overdraft = match required(self.overdraft, "account.overdraft")?.as_ref() {
-            "allowed" => Overdraft::Allowed,
-            "forbidden" => Overdraft::Forbidden,
-            other => {
-                let detail = format!(
-                    "`account.overdraft` {} is neither `allowed` nor `forbidden`",
-                    excerpt(other)
-                );
-                return Err(Rejection::new(Reason::BadOverdraft, detail));
-            }
-        };
-        Ok(Declaration { account, terms: Terms { normal_side, overdraft } })
+fn check_currency(code: &str, field: impl Fn() -> String) -> Result<(), Rejection> {
+    if is_currency(code) {
+        return Ok(());
     }
+    let detail = format!("`{}` {} is no currency", field(), excerpt(code));
+    Err(Rejection::new(Reason::BadCurrency, detail))
+}
+
+/// Says what is wrong with an amount.
+fn bad_amount(error: AmountError, text: &str, field: &str) -> Rejection {
+    let reason = match error {
+        AmountError::Grammar => Reason::BadAmount,
+        AmountError::Precision(_) => Reason::AmountPrecision,
+        AmountError::Range => Reason::AmountRange,
+    };
+    Rejection::new(reason, format!("`{field}` {}: {error}", excerpt(text)))
 }
 
 impl<'a> PostingDraft<'a> {
@@ -218,18 +200,9 @@ impl<'a> PostingDraft<'a> {
         let currency = self.currency.ok_or_else(|| missing("currency"))?;
         check_account(&account, || field("account"))?;
         let side = self::side(&side, || field("side"))?;
-        if !is_currency(&currency) {
-            let detail = format!("`{}` {} is no currency", field("currency"), excerpt(&currency));
-            return Err(Rejection::new(Reason::BadCurrency, detail));
-        }
-        let amount = Amount::parse(&amount, scale).map_err(|error| {
-            let reason = match error {
-                AmountError::Grammar => Reason::BadAmount,
-                AmountError::Precision(_) => Reason::AmountPrecision,
-                AmountError::Range => Reason::AmountRange,
-            };
-            Rejection::new(reason, format!("`{}` {}: {error}", field("amount"), excerpt(&amount)))
-        })?;
+        check_currency(&currency, || field("currency"))?;
+        let amount = Amount::parse(&amount, scale)
+            .map_err(|error| bad_amount(error, &amount, &field("amount")))?;
         Ok(Posting { account, side, amount, currency })
     }
 }
@@ -264,7 +237,7 @@ impl<'a> EventDraft<'a> {
             Kind::Refund => (self.refunds, "refunds"),
             Kind::Capture => (self.captures, "captures"),
             Kind::Release => (self.releases, "releases"),
-            Kind::Post | Kind::Correct | Kind::Hold | Kind::Account => (None, ""),
+            _ => (None, ""),
         };
         let target = if kind.is_link() {
             Some(identifier(target, field, IDENTIFIER_CHARS_MAX)?)
@@ -273,11 +246,13 @@ impl<'a> EventDraft<'a> {
         };
         let expires_at =
             if kind == Kind::Hold { Some(timestamp(self.expires_at, "expires_at")?) } else { None };
-        let declaration = if kind == Kind::Account {
-            Some(required(self.account, "account")?.admit()?)
-        } else {
-            None
+        let said = facts::Said {
+            account: self.account,
+            statement: self.statement,
+            control: self.control,
+            period: self.period,
         };
+        let fact = said.admit(kind, scale)?;
         let postings = admit_postings(kind, self.postings, scale)?;
         Ok(Event {
             tenant,
@@ -291,7 +266,7 @@ impl<'a> EventDraft<'a> {
             source: Source { service, sequence: source.sequence },
             target,
             expires_at,
-            declaration,
+            fact,
             postings,
         })
     }
@@ -333,8 +308,8 @@ fn admit_postings<'a>(
     scale: Scale,
 ) -> Result<Vec<Posting<'a>>, Rejection> {
     let drafts = match (drafts, kind) {
-        // An account has no use for them, and what is not used is not judged.
-        (_, Kind::Account) => Vec::new(),
+        // Without a transaction there is no use for them, and what is not used is not judged.
+        _ if !kind.has_transaction() => Vec::new(),
         (Some(drafts), _) => drafts,
         // A reversal or capture may leave its lines to be derived; a release has none.
         (None, Kind::Reverse | Kind::Capture | Kind::Release) => Vec::new(),

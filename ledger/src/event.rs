@@ -7,10 +7,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fact::Fact;
 use crate::{Amount, Timestamp, TransactionKey};
 
-/// What an event does. The other kinds of SPEC §3 (statements, control totals, periods) are rejected as
-/// [`crate::Reason::UnsupportedKind`] until they are built.
+/// What an event does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Opens a leg with postings.
@@ -27,11 +27,41 @@ pub enum Kind {
     Capture,
     /// Lets go of what its target holds; has no postings of its own.
     Release,
-    /// Declares an account. Belongs to no transaction.
+    /// Declares an account. Belongs to no transaction, as all that follow.
     Account,
+    /// Reports what a processor says of a payment.
+    StatementLine,
+    /// Reports what a service has sent.
+    ControlTotal,
+    /// Closes a month of the books.
+    ClosePeriod,
+    /// Opens a closed month again.
+    ReopenPeriod,
 }
 
 impl Kind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Kind; 12] = [
+        Kind::Post,
+        Kind::Correct,
+        Kind::Reverse,
+        Kind::Refund,
+        Kind::Hold,
+        Kind::Capture,
+        Kind::Release,
+        Kind::Account,
+        Kind::StatementLine,
+        Kind::ControlTotal,
+        Kind::ClosePeriod,
+        Kind::ReopenPeriod,
+    ];
+
+    /// Finds a kind by its name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Returns the name that events and views use.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -44,6 +74,10 @@ impl Kind {
             Kind::Capture => "capture",
             Kind::Release => "release",
             Kind::Account => "account",
+            Kind::StatementLine => "statement_line",
+            Kind::ControlTotal => "control_total",
+            Kind::ClosePeriod => "close_period",
+            Kind::ReopenPeriod => "reopen_period",
         }
     }
 
@@ -51,10 +85,16 @@ impl Kind {
     /// alone: its identity is (tenant, kind, event id).
     #[must_use]
     pub fn has_transaction(self) -> bool {
-        self != Kind::Account
+        self < Kind::Account
     }
 
-    /// Says whether an event of this kind opens a leg, or declares what has no legs.
+    /// Says whether an event of this kind closes a month or opens it again.
+    #[must_use]
+    pub fn is_of_period(self) -> bool {
+        matches!(self, Kind::ClosePeriod | Kind::ReopenPeriod)
+    }
+
+    /// Says whether an event of this kind opens a leg, or says what has no legs.
     #[must_use]
     pub fn is_opening(self) -> bool {
         self != Kind::Correct
@@ -81,7 +121,7 @@ impl Kind {
             }
             Kind::Refund => matches!(target, Kind::Post | Kind::Capture),
             Kind::Capture | Kind::Release => target == Kind::Hold,
-            Kind::Post | Kind::Correct | Kind::Hold | Kind::Account => false,
+            _ => false,
         }
     }
 }
@@ -128,54 +168,6 @@ pub struct Posting<'a> {
     pub currency: Cow<'a, str>,
 }
 
-/// Whether an account may be overdrawn.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub enum Overdraft {
-    /// What is available may be on the wrong side.
-    #[default]
-    Allowed,
-    /// It may not: where it is, that is shown.
-    Forbidden,
-}
-
-impl Overdraft {
-    /// Returns the name that events use.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Overdraft::Allowed => "allowed",
-            Overdraft::Forbidden => "forbidden",
-        }
-    }
-}
-
-/// How the balances of an account are to be read. The default is that of an account that nobody
-/// has declared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Terms {
-    /// The side on which the account grows.
-    pub normal_side: Side,
-    /// Whether what is available may be on the other side.
-    pub overdraft: Overdraft,
-}
-
-impl Default for Terms {
-    fn default() -> Terms {
-        Terms { normal_side: Side::Debit, overdraft: Overdraft::Allowed }
-    }
-}
-
-/// What an `account` event declares, for all currencies of the account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Declaration<'a> {
-    /// The account, a `:`-separated path of at most 256 bytes.
-    pub account: Cow<'a, str>,
-    /// Its terms.
-    pub terms: Terms,
-}
-
 /// The outbox that an event came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source<'a> {
@@ -211,8 +203,8 @@ pub struct Event<'a> {
     pub target: Option<Cow<'a, str>>,
     /// When a hold should have been resolved; `None` for every other kind.
     pub expires_at: Option<Timestamp>,
-    /// What an `account` declares; `None` for every other kind.
-    pub declaration: Option<Declaration<'a>>,
+    /// What an event without transaction says; `None` for one that has a transaction.
+    pub fact: Option<Box<Fact<'a>>>,
     /// The lines; empty voids the leg, or derives them where an opening `reverse` or `capture` has
     /// none.
     pub postings: Vec<Posting<'a>>,

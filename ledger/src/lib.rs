@@ -15,10 +15,12 @@ pub mod codec;
 pub mod digest;
 pub mod draft;
 pub mod event;
+pub mod fact;
 pub mod key;
 pub mod position;
 pub mod reference;
 pub mod rejection;
+pub mod rules;
 pub mod table;
 pub mod timestamp;
 pub mod transaction;
@@ -26,11 +28,18 @@ pub mod view;
 
 pub use amount::{Amount, Scale};
 pub use digest::Digest;
-pub use draft::{AccountDraft, EventDraft, PostingDraft, SourceDraft};
-pub use event::{Declaration, Event, Kind, Overdraft, Posting, Side, Source, Terms};
+pub use draft::{
+    AccountDraft, ControlDraft, ControlSumDraft, EventDraft, PostingDraft, SourceDraft,
+    StatementDraft,
+};
+pub use event::{Event, Kind, Posting, Side, Source};
+pub use fact::{
+    ControlSum, ControlTotal, Declaration, Fact, Month, Overdraft, StatementLine, Terms,
+};
 pub use key::TransactionKey;
 pub use position::{Counts, Epoch, PartitionId, Position};
 pub use rejection::{Reason, Rejection};
+pub use rules::{Delayed, Rules};
 pub use table::{Datum, Row, Table, Value};
 pub use timestamp::Timestamp;
 pub use view::{Column, ColumnType, View};

@@ -23,17 +23,17 @@ mod links;
 mod totals;
 mod transactions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::table::Rows;
-use crate::{Amount, Digest, Event, Kind, Scale, View};
+use crate::{Amount, Digest, Event, Kind, Rules, Scale, View};
 use accounts::Accounts;
 use lines::Line;
 use links::Link;
 use totals::Total;
 use transactions::Transaction;
 
-/// A set of events, and what the views hold of it.
+/// A set of events with the epochs in which they arrived, and what the views hold of it.
 ///
 /// ```
 /// use trueup_ledger::reference::Reference;
@@ -44,7 +44,11 @@ use transactions::Transaction;
 #[derive(Clone, Debug, Default)]
 pub struct Reference {
     scale: Scale,
-    contents: BTreeSet<Content>,
+    rules: Rules,
+    /// Each content with the place of the epoch in which it arrived.
+    contents: BTreeMap<Content, usize>,
+    /// The epoch times, in microseconds since 1970.
+    epochs: Vec<i64>,
 }
 
 /// A content of an event: its identity first, so that the contents of one event and the events of
@@ -75,7 +79,19 @@ impl Reference {
     /// Returns the empty set. All amounts have `scale` fraction digits.
     #[must_use]
     pub fn new(scale: Scale) -> Reference {
-        Reference { scale, contents: BTreeSet::new() }
+        Reference::with_rules(scale, Rules::default())
+    }
+
+    /// Returns the empty set under other rules.
+    #[must_use]
+    pub fn with_rules(scale: Scale, rules: Rules) -> Reference {
+        Reference { scale, rules, contents: BTreeMap::new(), epochs: Vec::new() }
+    }
+
+    /// Begins an epoch: what is inserted from here on arrives in it. `epoch_time` is in microseconds
+    /// since 1970 and not before that of the epoch before. Without an epoch it is 1970.
+    pub fn begin_epoch(&mut self, epoch_time: i64) {
+        self.epochs.push(epoch_time);
     }
 
     /// Adds an event to the set. Returns whether it was applied; an exact duplicate of an event
@@ -83,13 +99,16 @@ impl Reference {
     pub fn insert(&mut self, event: Event<'_>) -> bool {
         let mut canonical = Vec::new();
         event.encode(&mut canonical);
-        self.contents.insert(Content {
+        let content = Content {
             tenant: event.tenant.into(),
             alone: Some(event.kind).filter(|kind| !kind.has_transaction()),
             transaction_id: event.transaction_id.into(),
             event_id: event.event_id.into(),
             canonical: canonical.into(),
-        })
+        };
+        let is_new = !self.contents.contains_key(&content);
+        self.contents.entry(content).or_insert(self.epochs.len());
+        is_new
     }
 
     /// Returns the rows of every view, each with a diff of 1.
@@ -119,6 +138,10 @@ impl Reference {
             (View::TrialBalance, books::trial_balance(&books)),
             (View::Imbalances, imbalances::imbalances(&books, &services)),
             (View::SourceContinuity, books::source_continuity(&services)),
+            (View::Reconciliation, Rows::default()),
+            (View::PeriodAdjustments, Rows::default()),
+            (View::Alerts, Rows::default()),
+            (View::DataQuality, Rows::default()),
         ])
     }
 

@@ -61,11 +61,17 @@ reasons! {
     BadAccount = "bad_account",
     /// An account's overdraft is neither `allowed` nor `forbidden`.
     BadOverdraft = "bad_overdraft",
+    /// A date is no real `YYYY-MM-DD`.
+    BadDate = "bad_date",
+    /// A period is no month `YYYY-MM`.
+    BadPeriod = "bad_period",
+    /// A range of sequences does not begin at 1 or more and end at or behind its beginning.
+    BadRange = "bad_range",
     /// A side is neither `debit` nor `credit`.
     BadSide = "bad_side",
     /// A currency is not 1 to 24 of `A-Z 0-9 . _ - /`, a letter first.
     BadCurrency = "bad_currency",
-    /// An amount is not a plain non-negative decimal.
+    /// An amount is not a plain decimal, or is negative where it must not be.
     BadAmount = "bad_amount",
     /// An amount has more fraction digits than the store keeps.
     AmountPrecision = "amount_precision",

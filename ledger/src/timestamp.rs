@@ -74,6 +74,22 @@ impl Timestamp {
         Some(Timestamp { seconds, nanos })
     }
 
+    /// Parses a date, `YYYY-MM-DD`, to days since 1970-01-01; `None` where it is no real one.
+    #[must_use]
+    pub fn parse_date(text: &str) -> Option<i32> {
+        if text.len() != 10 {
+            return None;
+        }
+        Timestamp::parse(&format!("{text}T00:00:00Z")).map(Timestamp::utc_date)
+    }
+
+    /// Returns the instant of so many microseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn from_micros(micros: i64) -> Timestamp {
+        let nanos = u32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
+        Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+    }
+
     /// Returns whole seconds since 1970-01-01T00:00:00Z, rounded towards the past.
     #[must_use]
     pub fn seconds(self) -> i64 {
@@ -103,9 +119,7 @@ impl Timestamp {
     /// Formats microseconds since 1970 as RFC 3339 in UTC.
     #[must_use]
     pub fn display_micros(micros: i64) -> String {
-        let seconds = micros.div_euclid(1_000_000);
-        let nanos = u32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
-        Timestamp { seconds, nanos }.to_string()
+        Timestamp::from_micros(micros).to_string()
     }
 
     /// Formats days since 1970-01-01 as `YYYY-MM-DD`.
@@ -137,8 +151,12 @@ const EPOCH_DATE: Date = date(1970, 1, 1);
 /// Counts days by the proleptic Gregorian calendar (Howard Hinnant's `days_from_civil`): jiff's
 /// own instants end before 9999-12-31, which books use for "never".
 fn days_since_1970(date: Date) -> i32 {
-    let (month, day) = (i32::from(date.month()), i32::from(date.day()));
-    let year = i32::from(date.year()) - i32::from(month <= 2);
+    days_of(i32::from(date.year()), i32::from(date.month()), i32::from(date.day()))
+}
+
+/// Counts the days from 1970-01-01 to a date.
+pub(crate) fn days_of(year: i32, month: i32, day: i32) -> i32 {
+    let year = year - i32::from(month <= 2);
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;

@@ -16,12 +16,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::content_hash;
-use crate::event::{Declaration, Event, Kind, Posting, Side};
+use crate::event::{Event, Kind, Posting, Side};
+use crate::fact::Fact;
 use crate::{Amount, Timestamp};
 
 mod rows;
 
-pub use rows::{PENDING, RowSink, json_text, sides_detail};
+pub use rows::{PENDING, RowSink, escape_subject, json_text, sides_detail};
+
+/// How many events a detail names.
+const FIRST_EVENTS_MAX: usize = 3;
 
 /// A distinct event with its canonical bytes, by which rival contents are told apart.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct Stored<'a> {
     pub event: Event<'a>,
     /// Its canonical bytes.
     pub canonical: &'a [u8],
+    /// By how many microseconds it arrived late, where it did.
+    pub delay: Option<i64>,
 }
 
 /// A leg with an opening.
@@ -56,6 +62,8 @@ pub struct Fold<'e, 'a> {
     pub conflicts: Vec<&'e str>,
     /// The ids of corrections without opening, in order.
     pub orphan_corrections: Vec<&'e str>,
+    /// The events in effect that arrived late, and by how many microseconds.
+    pub delayed: Vec<(&'e Event<'a>, i64)>,
 }
 
 /// Folds the distinct events of one transaction.
@@ -71,11 +79,13 @@ pub fn fold<'e, 'a>(events: &'e [Stored<'a>]) -> Option<Fold<'e, 'a>> {
         legs: Vec::with_capacity(1),
         conflicts: Vec::new(),
         orphan_corrections: Vec::new(),
+        delayed: Vec::new(),
     };
     if let ([_], true) = (events, first.kind.is_opening()) {
         // Nearly every transaction is one event: nothing to judge.
         fold.opening = Some(first);
         fold.legs.push(Leg { opening: first, current: first });
+        fold.delayed.extend(events[0].delay.map(|delay| (first, delay)));
         return Some(fold);
     }
     let mut conflicts = BTreeSet::new();
@@ -113,6 +123,12 @@ pub fn fold<'e, 'a>(events: &'e [Stored<'a>]) -> Option<Fold<'e, 'a>> {
     }
     fold.orphan_corrections.sort_unstable();
     fold.conflicts = conflicts.into_iter().collect();
+    for stored in events.iter().filter(|stored| stored.delay.is_some()) {
+        let is_current = |leg: &Leg<'_, '_>| std::ptr::eq(leg.current, &raw const stored.event);
+        if fold.legs.iter().any(is_current) {
+            fold.delayed.extend(stored.delay.map(|delay| (&stored.event, delay)));
+        }
+    }
     Some(fold)
 }
 
@@ -322,11 +338,24 @@ impl<'e, 'a> Fold<'e, 'a> {
         self.opening.filter(|opening| opening.kind.is_link())
     }
 
-    /// Returns what is declared of an account, with the event that declares it.
+    /// Returns what an event without transaction says, with the event.
     #[must_use]
-    pub fn declares(&self) -> Option<(&'e Declaration<'a>, &'e Event<'a>)> {
+    pub fn fact(&self) -> Option<(&'e Fact<'a>, &'e Event<'a>)> {
         let event = self.opening?;
-        event.declaration.as_ref().map(|declaration| (declaration, event))
+        event.fact.as_deref().map(|fact| (fact, event))
+    }
+
+    /// Returns the ids of the first events in effect, at most three, by seniority; of a transaction
+    /// that has none, its corrections.
+    fn first_events(&self) -> Vec<&'e str> {
+        let mut events: Vec<&Event<'a>> = self.legs.iter().map(|leg| leg.current).collect();
+        events.sort_by(|a, b| a.seniority().cmp(&b.seniority()));
+        let mut ids: Vec<&str> = events.into_iter().map(|event| &*event.event_id).collect();
+        if ids.is_empty() {
+            ids.clone_from(&self.orphan_corrections);
+        }
+        ids.truncate(FIRST_EVENTS_MAX);
+        ids
     }
 
     /// Says whether the current lines are derived from the target.

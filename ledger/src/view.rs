@@ -1,4 +1,4 @@
-//! The views of SPEC §4: their names, columns and keys. Everything that stores, prints, compares
+//! The views of SPEC §4 and those made of them: their names, columns and keys. Everything that stores, prints, compares
 //! or sums rows works from these schemas and knows no view by name.
 
 use ColumnType::{Amount, Date, Instant, Integer, Text};
@@ -31,7 +31,7 @@ const fn column(name: &'static str, ty: ColumnType) -> Column {
     Column { name, ty }
 }
 
-/// A view. The order is that of SPEC §4.
+/// A view. The order is that of [`View::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum View {
@@ -49,6 +49,14 @@ pub enum View {
     Imbalances,
     /// How completely each service's sequence has arrived.
     SourceContinuity,
+    /// The ledger against what processors state, by reference.
+    Reconciliation,
+    /// The books of closed months, and what came to them since.
+    PeriodAdjustments,
+    /// Imbalances that have lasted.
+    Alerts,
+    /// How far the books of each tenant can be relied on.
+    DataQuality,
 }
 
 const POSTINGS: &[Column] = &[
@@ -130,9 +138,53 @@ const SOURCE_CONTINUITY: &[Column] = &[
     column("missing", Integer),
 ];
 
+const RECONCILIATION: &[Column] = &[
+    column("tenant", Text),
+    column("processor", Text),
+    column("reference", Text),
+    column("currency", Text),
+    column("ledger_amount", Amount),
+    column("statement_amount", Amount),
+    column("difference", Amount),
+    column("state", Text),
+];
+
+const PERIOD_ADJUSTMENTS: &[Column] = &[
+    column("tenant", Text),
+    column("period", Text),
+    column("account", Text),
+    column("currency", Text),
+    column("closed_net", Amount),
+    column("current_net", Amount),
+    column("adjustment", Amount),
+];
+
+const ALERTS: &[Column] = &[
+    column("tenant", Text),
+    column("alert_id", Text),
+    column("detector", Text),
+    column("subject", Text),
+    column("currency", Text),
+    column("amount", Amount),
+    column("severity", Text),
+    column("since", Instant),
+    column("events", Text),
+    column("detail", Text),
+    column("explain", Text),
+];
+
+const DATA_QUALITY: &[Column] = &[
+    column("tenant", Text),
+    column("measure", Text),
+    column("subject", Text),
+    column("state", Text),
+    column("value", Integer),
+    column("detail", Text),
+];
+
 impl View {
-    /// All views, in the order of SPEC §4.
-    pub const ALL: [View; 7] = [
+    /// All views: those of SPEC §4 in its order, then what is made of them.
+    pub const ALL: [View; 11] = [
         View::Postings,
         View::Balances,
         View::DailyMovements,
@@ -140,6 +192,10 @@ impl View {
         View::TrialBalance,
         View::Imbalances,
         View::SourceContinuity,
+        View::Reconciliation,
+        View::PeriodAdjustments,
+        View::Alerts,
+        View::DataQuality,
     ];
 
     /// Returns the name of the view, as folders, commits and the command line have it.
@@ -153,6 +209,10 @@ impl View {
             View::TrialBalance => "trial_balance",
             View::Imbalances => "imbalances",
             View::SourceContinuity => "source_continuity",
+            View::Reconciliation => "reconciliation",
+            View::PeriodAdjustments => "period_adjustments",
+            View::Alerts => "alerts",
+            View::DataQuality => "data_quality",
         }
     }
 
@@ -173,6 +233,10 @@ impl View {
             View::TrialBalance => TRIAL_BALANCE,
             View::Imbalances => IMBALANCES,
             View::SourceContinuity => SOURCE_CONTINUITY,
+            View::Reconciliation => RECONCILIATION,
+            View::PeriodAdjustments => PERIOD_ADJUSTMENTS,
+            View::Alerts => ALERTS,
+            View::DataQuality => DATA_QUALITY,
         }
     }
 
@@ -180,9 +244,13 @@ impl View {
     #[must_use]
     pub fn key_columns(self) -> usize {
         match self {
-            View::Postings | View::DailyMovements | View::Imbalances => 4,
-            View::Balances | View::TransactionTotals => 3,
-            View::TrialBalance | View::SourceContinuity => 2,
+            View::Postings
+            | View::DailyMovements
+            | View::Imbalances
+            | View::Reconciliation
+            | View::PeriodAdjustments => 4,
+            View::Balances | View::TransactionTotals | View::DataQuality => 3,
+            View::TrialBalance | View::SourceContinuity | View::Alerts => 2,
         }
     }
 

@@ -32,8 +32,9 @@ fn run(
     case: &Case,
     arrange: impl Fn(&[Event<'static>]) -> Vec<Event<'static>>,
 ) -> Result<(), String> {
-    let mut reference = Reference::new(Scale::DEFAULT);
+    let mut reference = Reference::with_rules(Scale::DEFAULT, case.rules.clone());
     for step in &case.steps {
+        reference.begin_epoch(step.at);
         for event in arrange(&step.events) {
             reference.insert(event);
         }
@@ -49,7 +50,11 @@ fn run(
 }
 
 fn run_all_in_reverse(case: &Case) -> Result<(), String> {
-    let mut reference = Reference::new(Scale::DEFAULT);
+    if case.is_historic {
+        return Ok(());
+    }
+    let mut reference = Reference::with_rules(Scale::DEFAULT, case.rules.clone());
+    reference.begin_epoch(case.steps.last().map_or(0, |step| step.at));
     for event in case.steps.iter().flat_map(|step| &step.events).rev() {
         reference.insert(event.clone());
     }

@@ -268,7 +268,7 @@ mod tests {
             source: Source { service: "s".into(), sequence: None },
             target: Some("t2".into()),
             expires_at: None,
-            declaration: None,
+            fact: None,
             postings: Vec::new(),
         };
         EventRecord::new(&event, Origin { partition: 0, ordinal: 0 }, &mut Vec::new())

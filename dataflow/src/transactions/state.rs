@@ -176,31 +176,16 @@ fn read_key(reader: &mut Reader<'_>) -> Result<TransactionKey, CodecError> {
 }
 
 fn put_kind(out: &mut Vec<u8>, kind: Option<Kind>) {
-    out.push(match kind {
-        None => 0,
-        Some(Kind::Post) => 1,
-        Some(Kind::Correct) => 2,
-        Some(Kind::Reverse) => 3,
-        Some(Kind::Refund) => 4,
-        Some(Kind::Hold) => 5,
-        Some(Kind::Capture) => 6,
-        Some(Kind::Release) => 7,
-        Some(Kind::Account) => 8,
-    });
+    out.push(kind.map_or(0, |kind| kind as u8 + 1));
 }
 
 fn read_kind(reader: &mut Reader<'_>) -> Result<Option<Kind>, CodecError> {
     match reader.byte()? {
         0 => Ok(None),
-        1 => Ok(Some(Kind::Post)),
-        2 => Ok(Some(Kind::Correct)),
-        3 => Ok(Some(Kind::Reverse)),
-        4 => Ok(Some(Kind::Refund)),
-        5 => Ok(Some(Kind::Hold)),
-        6 => Ok(Some(Kind::Capture)),
-        7 => Ok(Some(Kind::Release)),
-        8 => Ok(Some(Kind::Account)),
-        _ => Err(CodecError),
+        code => {
+            let kind = Kind::ALL.get(usize::from(code) - 1).copied();
+            kind.map(Some).ok_or(CodecError)
+        }
     }
 }
 

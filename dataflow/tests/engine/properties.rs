@@ -70,7 +70,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event<'static>> {
                 target: kind.is_link().then(|| format!("t{target}").into()),
                 expires_at: (kind == Kind::Hold)
                     .then(|| Timestamp::from_parts(effective, 0).unwrap()),
-                declaration: None,
+                fact: None,
                 postings,
             }
         },

@@ -19,7 +19,7 @@ fn event(number: usize) -> Event<'static> {
         source: Source { service: "s".into(), sequence: None },
         target: None,
         expires_at: None,
-        declaration: None,
+        fact: None,
         postings: Vec::new(),
     }
 }

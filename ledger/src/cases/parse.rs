@@ -1,10 +1,11 @@
 //! From the text format of [`super`] to cases.
 
 use super::{Case, Expectation, Extent, Pattern, Step};
-use crate::draft::{AccountDraft, EventDraft, PostingDraft, SourceDraft};
 use crate::table::Datum;
 use crate::view::{Column, ColumnType};
-use crate::{Event, Scale, Timestamp, View};
+use crate::{Delayed, Kind, Rules, Scale, Timestamp, View};
+
+mod event;
 
 /// Parses the cases of one text.
 ///
@@ -32,6 +33,22 @@ struct Reading {
     columns: Vec<usize>,
 }
 
+/// The epoch time of the first step.
+const FIRST_STEP: &str = "2026-01-02";
+
+/// Returns the step that is being written: a new one behind expectations.
+fn open_step(case: &mut Case) -> &mut Step {
+    let at = match case.steps.last() {
+        Some(step) => step.at + 1_000_000,
+        None => instant(FIRST_STEP).map_or(0, Timestamp::micros),
+    };
+    if case.steps.last().is_none_or(|step| !step.expectations.is_empty()) {
+        case.steps.push(Step { at, ..Step::default() });
+    }
+    let last = case.steps.len() - 1;
+    &mut case.steps[last]
+}
+
 impl Reading {
     fn line(&mut self, number: usize, line: &str) -> Result<(), String> {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -42,6 +59,8 @@ impl Reading {
                 self.cases.push(Case {
                     name: rest.trim().to_owned(),
                     spec: Vec::new(),
+                    rules: Rules::default(),
+                    is_historic: false,
                     steps: Vec::new(),
                 });
                 Ok(())
@@ -51,8 +70,9 @@ impl Reading {
                 case.spec.push(rest.trim().to_owned());
                 Ok(())
             }
-            "post" | "correct" | "reverse" | "refund" | "hold" | "capture" | "release"
-            | "account" => self.event(word, rest),
+            "rules" => self.rules(rest),
+            "at" => self.at(rest.trim()),
+            kind if Kind::by_name(kind).is_some() => self.event(word, rest),
             "expect" => self.expectation(number, Extent::All, true, rest),
             "expect-some" => self.expectation(number, Extent::Some, true, rest),
             "expect-none" => self.expectation(number, Extent::All, false, rest),
@@ -62,14 +82,59 @@ impl Reading {
         }
     }
 
+    fn case(&mut self) -> Result<&mut Case, String> {
+        self.cases.last_mut().ok_or_else(|| "a line before any `case`".to_owned())
+    }
+
     fn event(&mut self, kind: &str, rest: &str) -> Result<(), String> {
         self.columns.clear();
         self.events += 1;
+        let number = self.events;
         let case = self.cases.last_mut().ok_or("an event before any `case`")?;
-        let event = event(kind, rest, self.events)?;
-        match case.steps.last_mut() {
-            Some(step) if step.expectations.is_empty() => step.events.push(event),
-            _ => case.steps.push(Step { events: vec![event], expectations: Vec::new() }),
+        let event = event::event(kind, rest, number)?;
+        case.is_historic |= event.kind.is_of_period();
+        open_step(case).events.push(event);
+        Ok(())
+    }
+
+    fn at(&mut self, text: &str) -> Result<(), String> {
+        let at = instant(text)?.micros();
+        self.columns.clear();
+        let case = self.case()?;
+        case.is_historic = true;
+        let step = open_step(case);
+        if !step.events.is_empty() {
+            return Err("`at` comes before the events of its step".to_owned());
+        }
+        step.at = at;
+        Ok(())
+    }
+
+    fn rules(&mut self, rest: &str) -> Result<(), String> {
+        let case = self.case()?;
+        let seconds = |text: &str| {
+            let seconds = text.parse::<i64>().map_err(|_| format!("{text:?} is no number"));
+            seconds.map(|seconds| seconds * 1_000_000)
+        };
+        for word in rest.split_whitespace() {
+            let (name, value) = word.split_once('=').ok_or("a rule is NAME=VALUE")?;
+            let rules = &mut case.rules;
+            match name {
+                "alert_grace" => rules.alert_grace = seconds(value)?,
+                "statement_mismatch.after" => rules.statement_mismatch_after = seconds(value)?,
+                "delayed_event.after" => {
+                    rules.delayed = Some(Delayed { after: seconds(value)?, since: None });
+                    case.is_historic = true;
+                }
+                "delayed_event.since" => {
+                    let delayed = rules.delayed.as_mut().ok_or("`after` comes before `since`")?;
+                    delayed.since = Some(instant(value)?);
+                }
+                _ => match name.strip_prefix("clearing.") {
+                    Some(processor) => drop(rules.clearing.insert(processor.into(), value.into())),
+                    None => return Err(format!("unknown rule {name:?}")),
+                },
+            }
         }
         Ok(())
     }
@@ -103,7 +168,7 @@ impl Reading {
             .collect();
         let case = self.cases.last_mut().ok_or("an expectation before any `case`")?;
         if case.steps.is_empty() {
-            case.steps.push(Step::default());
+            open_step(case);
         }
         let step = case.steps.last_mut().ok_or("an expectation before any step")?;
         step.expectations.push(Expectation {
@@ -195,88 +260,4 @@ fn recorded_at(text: &str) -> Result<String, String> {
         }
         Err(_) => Ok(instant_text(text)),
     }
-}
-
-fn event(kind: &str, rest: &str, number: i64) -> Result<Event<'static>, String> {
-    let mut words = rest.split_whitespace();
-    let (Some(subject), Some(event_id)) = (words.next(), words.next()) else {
-        return Err("an event needs a transaction and an event id".to_owned());
-    };
-    let account = (kind == "account").then(|| AccountDraft {
-        name: Some(subject.to_owned().into()),
-        normal_side: words.next().map(|side| side.to_owned().into()),
-        overdraft: words.next().map(|overdraft| overdraft.to_owned().into()),
-    });
-    let mut draft = EventDraft {
-        v: Some(1),
-        event_id: Some(event_id.to_owned().into()),
-        tenant: Some("acme".into()),
-        kind: Some(kind.to_owned().into()),
-        transaction_id: account.is_none().then(|| subject.to_owned().into()),
-        revision: Some(if kind == "correct" { 2 } else { 1 }),
-        effective_at: Some(instant_text("2026-01-01").into()),
-        recorded_at: Some(recorded_at(&number.to_string())?.into()),
-        source: Some(SourceDraft { service: Some("billing".into()), sequence: None }),
-        expires_at: Some(instant_text("2026-02-01").into()),
-        account,
-        ..EventDraft::default()
-    };
-    let mut postings = Vec::new();
-    for word in words {
-        if let Some(effective_at) = word.strip_prefix('@') {
-            draft.effective_at = Some(instant_text(effective_at).into());
-        } else if let Some((name, value)) = word.split_once('=') {
-            set(&mut draft, name, value)?;
-        } else {
-            postings.push(posting(word)?);
-        }
-    }
-    // Who may do without lines leaves them out; a leg without lines is void and says so.
-    let may_derive = matches!(kind, "reverse" | "capture" | "release");
-    if kind == "account" && !postings.is_empty() {
-        return Err("an account has no postings".to_owned());
-    }
-    draft.postings = (!may_derive || !postings.is_empty()).then_some(postings);
-    draft.admit(Scale::DEFAULT).map_err(|rejection| rejection.to_string())
-}
-
-fn set(draft: &mut EventDraft<'static>, name: &str, value: &str) -> Result<(), String> {
-    let number = || value.parse::<u64>().map_err(|_| format!("{value:?} is no whole number"));
-    let text = Some(value.to_owned().into());
-    match name {
-        "tenant" => draft.tenant = text,
-        "leg" => draft.leg = text,
-        "rev" => draft.revision = Some(number()?),
-        "rec" => draft.recorded_at = Some(recorded_at(value)?.into()),
-        "exp" => draft.expires_at = Some(instant_text(value).into()),
-        "of" => {
-            let targets = [&mut draft.reverses, &mut draft.refunds, &mut draft.captures];
-            targets.into_iter().for_each(|target| target.clone_from(&text));
-            draft.releases = text;
-        }
-        "svc" | "seq" => {
-            let source = draft.source.get_or_insert_default();
-            match name {
-                "svc" => source.service = text,
-                _ => source.sequence = Some(number()?),
-            }
-        }
-        _ => return Err(format!("unknown option {name:?}")),
-    }
-    Ok(())
-}
-
-fn posting(word: &str) -> Result<PostingDraft<'static>, String> {
-    let mut parts = word.rsplitn(3, ':');
-    let (Some(currency), Some(amount), Some(account)) = (parts.next(), parts.next(), parts.next())
-    else {
-        return Err(format!("{word:?} is no ACCOUNT:AMOUNT:CURRENCY"));
-    };
-    let (sign, digits) = sign_of(amount);
-    Ok(PostingDraft {
-        account: Some(account.to_owned().into()),
-        side: Some(if sign < 0 { "credit" } else { "debit" }.into()),
-        amount: Some(digits.to_owned().into()),
-        currency: Some(currency.to_owned().into()),
-    })
 }

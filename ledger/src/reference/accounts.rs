@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::books::Sides;
 use super::sum;
 use super::transactions::Identified;
-use crate::{Side, Terms};
+use crate::{Fact, Side, Terms};
 
 /// What all declarations say together.
 pub(super) struct Accounts<'a> {
@@ -32,7 +32,7 @@ pub(super) fn accounts<'a>(declarations: &'a [Identified<'a>]) -> Accounts<'a> {
     let mut from_old_to_new: Vec<_> = declarations.iter().map(|one| &one.event).collect();
     from_old_to_new.sort_by_key(|event| (event.recorded_at, Reverse(&event.event_id)));
     for event in from_old_to_new {
-        if let Some(declaration) = &event.declaration {
+        if let Some(Fact::Account(declaration)) = event.fact.as_deref() {
             terms.insert((&*event.tenant, &*declaration.account), declaration.terms);
         }
     }

@@ -205,9 +205,11 @@ fn status(books: &Books<'_>, index: usize, total: &Total<'_>) -> &'static str {
 }
 
 /// Judges the sequence of every (tenant, service) over all contents, conflicting ones too.
-pub(super) fn services(contents: &BTreeSet<Content>) -> BTreeMap<(String, String), Continuity> {
+pub(super) fn services(
+    contents: &BTreeMap<Content, usize>,
+) -> BTreeMap<(String, String), Continuity> {
     let mut sequences: BTreeMap<(String, String), BTreeSet<u64>> = BTreeMap::new();
-    for content in contents {
+    for content in contents.keys() {
         let event = content.event();
         if let Some(sequence) = event.source.sequence {
             let service = (event.tenant.into(), event.source.service.into());

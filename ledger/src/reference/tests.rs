@@ -25,7 +25,7 @@ fn event(id: usize, target: Option<usize>) -> Event<'static> {
         source: Source { service: "billing".into(), sequence: u64::try_from(id + 1).ok() },
         target: target.map(|target| format!("t{target:07}").into()),
         expires_at: None,
-        declaration: None,
+        fact: None,
         postings: match target {
             Some(_) => Vec::new(),
             None => vec![posting("cash", Side::Debit), posting("sales", Side::Credit)],

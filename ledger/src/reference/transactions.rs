@@ -56,8 +56,8 @@ impl<'a> Transaction<'a> {
 }
 
 /// Chooses the content of each identity: the smallest (`recorded_at`, content hash), then bytes.
-pub(super) fn events(contents: &BTreeSet<Content>) -> Vec<Identified<'_>> {
-    let contents: Vec<_> = contents.iter().collect();
+pub(super) fn events(contents: &BTreeMap<Content, usize>) -> Vec<Identified<'_>> {
+    let contents: Vec<_> = contents.keys().collect();
     contents
         .chunk_by(|a, b| a.identity() == b.identity())
         .filter_map(|rivals| {

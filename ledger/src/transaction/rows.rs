@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{ByCurrency, Meaning, Standing, Total};
 use crate::amount::{Amount, Scale};
-use crate::event::Kind;
+use crate::event::{Event, Kind};
 use crate::table::Value;
 use crate::view::View;
 
@@ -13,13 +13,14 @@ pub const PENDING: &str = "pending";
 
 /// Receives a row of a view.
 pub trait RowSink {
-    /// Takes one row; `values` are those of the view's columns, in order.
-    fn row(&mut self, view: View, values: &[Value<'_>]);
+    /// Takes one row; `values` are those of the view's columns, in order. A row that is `due` is in
+    /// the view once the epoch time is later than that, in microseconds since 1970.
+    fn row(&mut self, view: View, values: &[Value<'_>], due: Option<i64>);
 }
 
-impl<F: FnMut(View, &[Value<'_>])> RowSink for F {
-    fn row(&mut self, view: View, values: &[Value<'_>]) {
-        self(view, values);
+impl<F: FnMut(View, &[Value<'_>], Option<i64>)> RowSink for F {
+    fn row(&mut self, view: View, values: &[Value<'_>], due: Option<i64>) {
+        self(view, values, due);
     }
 }
 
@@ -41,7 +42,8 @@ fn json_texts(texts: &[&str]) -> String {
 }
 
 /// Writes a name within a composite subject, whose parts `/` divides.
-fn escape_subject(name: &str) -> String {
+#[must_use]
+pub fn escape_subject(name: &str) -> String {
     name.replace('%', "%25").replace('/', "%2F")
 }
 
@@ -75,6 +77,12 @@ impl Meaning<'_, '_> {
         if let Standing::Late(resolver) = self.standing {
             self.already_resolved(resolver, sink);
         }
+        if self.kind() == Some(Kind::Hold) && !self.is_ended() && !self.is_orphan() {
+            self.stuck(sink);
+        }
+        for (event, delay) in &self.fold.delayed {
+            self.delayed(event, *delay, sink);
+        }
     }
 
     fn postings(&self, sink: &mut impl RowSink) {
@@ -96,7 +104,7 @@ impl Meaning<'_, '_> {
                 Value::Text(status),
                 Value::Text(line.event_id),
             ];
-            sink.row(View::Postings, &values);
+            sink.row(View::Postings, &values, None);
         });
     }
 
@@ -117,7 +125,7 @@ impl Meaning<'_, '_> {
                 Value::Text(self.status(total)),
                 integer(revision),
             ];
-            sink.row(View::TransactionTotals, &values);
+            sink.row(View::TransactionTotals, &values, None);
         }
     }
 
@@ -150,6 +158,18 @@ impl Meaning<'_, '_> {
         (currency, amount): (&str, i128),
         detail: &str,
     ) {
+        self.timed_imbalance(sink, (detector, severity), subject, (currency, amount), detail, None);
+    }
+
+    fn timed_imbalance(
+        &self,
+        sink: &mut impl RowSink,
+        (detector, severity): (&str, &str),
+        subject: &str,
+        (currency, amount): (&str, i128),
+        detail: &str,
+        due: Option<i64>,
+    ) {
         let values = [
             Value::Text(self.fold.tenant),
             Value::Text(detector),
@@ -159,14 +179,20 @@ impl Meaning<'_, '_> {
             Value::Text(severity),
             Value::Text(detail),
         ];
-        sink.row(View::Imbalances, &values);
+        sink.row(View::Imbalances, &values, due);
+    }
+
+    /// The member of a detail that names the first events.
+    fn events(&self) -> String {
+        format!(r#""events":{}"#, json_texts(&self.fold.first_events()))
     }
 
     fn unbalanced(&self, scale: Scale, sink: &mut impl RowSink) {
         for total in &self.totals {
             let difference = total.sides.debits - total.sides.credits;
             if difference != 0 {
-                let detail = sides_detail(total.sides.debits, total.sides.credits, scale);
+                let sides = sides_members(total.sides.debits, total.sides.credits, scale);
+                let detail = format!("{{{sides},{}}}", self.events());
                 let subject = self.fold.transaction_id;
                 let money = (total.currency, difference);
                 self.imbalance(
@@ -187,9 +213,10 @@ impl Meaning<'_, '_> {
         };
         let target = self.fold.link().and_then(|opening| opening.target.as_deref());
         let detail = format!(
-            r#"{{"cause":{},"corrections":{},"target":{}}}"#,
+            r#"{{"cause":{},"corrections":{},{},"target":{}}}"#,
             json_text(cause),
             json_texts(&self.fold.orphan_corrections),
+            self.events(),
             json_text(target.unwrap_or_default()),
         );
         let subject = self.fold.transaction_id;
@@ -197,19 +224,55 @@ impl Meaning<'_, '_> {
     }
 
     fn conflict(&self, event_id: &str, sink: &mut impl RowSink) {
-        let alone = self.kind().filter(|kind| !kind.has_transaction());
-        let (subject, whose, name) = match alone {
-            // No transaction's name is empty, so nothing else begins with the dividing line.
-            Some(kind) => (format!("/{}", kind.name()), "kind", kind.name()),
-            None => {
-                let transaction_id = self.fold.transaction_id;
-                (escape_subject(transaction_id), "transaction_id", transaction_id)
-            }
+        let subject = self.event_subject(event_id);
+        let (whose, name) = match self.alone() {
+            Some(kind) => ("kind", kind.name()),
+            None => ("transaction_id", self.fold.transaction_id),
         };
-        let subject = format!("{subject}/{}", escape_subject(event_id));
         let detail =
             format!(r#"{{"event_id":{},"{whose}":{}}}"#, json_text(event_id), json_text(name));
         self.imbalance(sink, ("conflict", "warning"), &subject, ("", 0), &detail);
+    }
+
+    /// Returns the kind of an event without transaction.
+    fn alone(&self) -> Option<Kind> {
+        self.kind().filter(|kind| !kind.has_transaction())
+    }
+
+    /// Returns what an event is called as a subject.
+    fn event_subject(&self, event_id: &str) -> String {
+        let whose = match self.alone() {
+            // No transaction's name is empty, so nothing else begins with the dividing line.
+            Some(kind) => format!("/{}", kind.name()),
+            None => escape_subject(self.fold.transaction_id),
+        };
+        format!("{whose}/{}", escape_subject(event_id))
+    }
+
+    /// An unresolved hold is stuck from its expiry on.
+    fn stuck(&self, sink: &mut impl RowSink) {
+        let Some(expires_at) = self.fold.opening.and_then(|opening| opening.expires_at) else {
+            return;
+        };
+        let detail = format!(r#"{{{},"expires_at":"{expires_at}"}}"#, self.events());
+        for total in self.totals.iter().filter(|total| total.gross != 0) {
+            let (subject, money) = (self.fold.transaction_id, (total.currency, total.gross));
+            let due = Some(expires_at.micros());
+            let what = ("stuck_hold", "warning");
+            self.timed_imbalance(sink, what, subject, money, &detail, due);
+        }
+    }
+
+    /// An event in effect arrived late.
+    fn delayed(&self, event: &Event<'_>, delay: i64, sink: &mut impl RowSink) {
+        let detail = format!(
+            r#"{{"delay_seconds":"{}","event_id":{},"recorded_at":"{}"}}"#,
+            delay / 1_000_000,
+            json_text(&event.event_id),
+            event.recorded_at,
+        );
+        let subject = self.event_subject(&event.event_id);
+        self.imbalance(sink, ("delayed_event", "warning"), &subject, ("", 0), &detail);
     }
 
     /// One row a currency, though the transaction may be both reversed too far and itself a
@@ -233,7 +296,8 @@ impl Meaning<'_, '_> {
         }
         for (currency, (excess, lost)) in parts {
             let detail = format!(
-                r#"{{"excess":"{}","without_effect":"{}"}}"#,
+                r#"{{{},"excess":"{}","without_effect":"{}"}}"#,
+                self.events(),
                 Amount(excess).display(scale),
                 Amount(lost).display(scale),
             );
@@ -254,13 +318,14 @@ impl Meaning<'_, '_> {
         for (currency, taken) in taken {
             let gross = self.gross_of(currency);
             if *taken > gross {
-                let mut parts = [("gross", gross), (taken_name, *taken)];
-                parts.sort_unstable();
-                let [first, second] = parts
-                    .map(|(name, units)| format!(r#""{name}":"{}""#, Amount(units).display(scale)));
+                let member =
+                    |name, units| format!(r#""{name}":"{}""#, Amount(units).display(scale));
+                let mut members =
+                    [member("gross", gross), member(taken_name, *taken), self.events()];
+                members.sort_unstable();
                 let subject = self.fold.transaction_id;
                 let money = (&**currency, taken - gross);
-                let detail = format!("{{{first},{second}}}");
+                let detail = format!("{{{}}}", members.join(","));
                 self.imbalance(sink, (detector, "critical"), subject, money, &detail);
             }
         }
@@ -270,7 +335,8 @@ impl Meaning<'_, '_> {
     fn already_resolved(&self, resolver: &str, sink: &mut impl RowSink) {
         let hold = self.fold.link().and_then(|opening| opening.target.as_deref());
         let detail = format!(
-            r#"{{"hold":{},"resolved_by":{}}}"#,
+            r#"{{{},"hold":{},"resolved_by":{}}}"#,
+            self.events(),
             json_text(hold.unwrap_or_default()),
             json_text(resolver),
         );
@@ -286,8 +352,12 @@ impl Meaning<'_, '_> {
 /// The detail of a difference between debits and credits.
 #[must_use]
 pub fn sides_detail(debits: i128, credits: i128, scale: Scale) -> String {
+    format!("{{{}}}", sides_members(debits, credits, scale))
+}
+
+fn sides_members(debits: i128, credits: i128, scale: Scale) -> String {
     format!(
-        r#"{{"credits":"{}","debits":"{}"}}"#,
+        r#""credits":"{}","debits":"{}""#,
         Amount(credits).display(scale),
         Amount(debits).display(scale),
     )

@@ -1,6 +1,6 @@
 //! The visitors that read a record straight into an [`EventDraft`].
 //!
-//! One visitor reads all four objects of the schema; each says by [`Object`] which fields it has
+//! One visitor reads all objects of the schema; each says by [`Object`] which fields it has
 //! and what becomes of them. Texts borrow from the record unless they hold an escape.
 
 use std::borrow::Cow;
@@ -10,9 +10,11 @@ use std::marker::PhantomData;
 use serde::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
-use trueup_ledger::{AccountDraft, EventDraft, PostingDraft, SourceDraft};
+use trueup_ledger::{ControlSumDraft, EventDraft, PostingDraft};
 
 use super::state::{Scope, State};
+
+mod totals;
 
 const OBJECT: &str = "an object";
 const TEXT: &str = "a string of Unicode text";
@@ -93,23 +95,7 @@ fields!(RecordField {
     Metadata = "metadata",
 });
 
-fields!(SourceField {
-    Service = "service",
-    Sequence = "sequence",
-});
-
-fields!(AccountField {
-    Name = "name",
-    NormalSide = "normal_side",
-    Overdraft = "overdraft",
-});
-
-fields!(PostingField {
-    Account = "account",
-    Side = "side",
-    Amount = "amount",
-    Currency = "currency",
-});
+mod objects;
 
 impl<'de> Object<'de> for EventDraft<'de> {
     type Field = RecordField;
@@ -137,58 +123,10 @@ impl<'de> Object<'de> for EventDraft<'de> {
             RecordField::Releases => self.releases = values.text()?,
             RecordField::ExpiresAt => self.expires_at = values.text()?,
             RecordField::Account => self.account = values.object(Scope::Account)?,
-            // Of kinds that are not built yet: only the type is checked.
-            RecordField::Period => drop(values.text()?),
-            RecordField::Statement | RecordField::Control => values.skip_object()?,
+            RecordField::Statement => self.statement = values.object(Scope::Statement)?,
+            RecordField::Control => self.control = values.object(Scope::Control)?,
+            RecordField::Period => self.period = values.text()?,
             RecordField::Metadata => values.skip()?,
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Object<'de> for SourceDraft<'de> {
-    type Field = SourceField;
-
-    fn read<A>(&mut self, field: SourceField, values: &mut Values<'_, A>) -> Result<(), A::Error>
-    where
-        A: MapAccess<'de>,
-    {
-        match field {
-            SourceField::Service => self.service = values.text()?,
-            SourceField::Sequence => self.sequence = values.integer()?,
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Object<'de> for AccountDraft<'de> {
-    type Field = AccountField;
-
-    fn read<A>(&mut self, field: AccountField, values: &mut Values<'_, A>) -> Result<(), A::Error>
-    where
-        A: MapAccess<'de>,
-    {
-        match field {
-            AccountField::Name => self.name = values.text()?,
-            AccountField::NormalSide => self.normal_side = values.text()?,
-            AccountField::Overdraft => self.overdraft = values.text()?,
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Object<'de> for PostingDraft<'de> {
-    type Field = PostingField;
-
-    fn read<A>(&mut self, field: PostingField, values: &mut Values<'_, A>) -> Result<(), A::Error>
-    where
-        A: MapAccess<'de>,
-    {
-        match field {
-            PostingField::Account => self.account = values.text()?,
-            PostingField::Side => self.side = values.text()?,
-            PostingField::Amount => self.amount = values.text()?,
-            PostingField::Currency => self.currency = values.text()?,
         }
         Ok(())
     }
@@ -223,9 +161,9 @@ impl<'de, A: MapAccess<'de>> Values<'_, A> {
         self.map.next_value_seed(PostingsReader { state: self.state })
     }
 
-    fn skip_object(&mut self) -> Result<(), A::Error> {
-        self.state.enter(self.scope, self.field, OBJECT);
-        self.map.next_value_seed(ObjectSkipper)
+    fn totals(&mut self) -> Result<Option<Vec<(Cow<'de, str>, ControlSumDraft<'de>)>>, A::Error> {
+        self.state.enter(self.scope, self.field, "an object of objects");
+        self.map.next_value_seed(totals::TotalsReader { state: self.state })
     }
 
     fn skip(&mut self) -> Result<(), A::Error> {
@@ -378,26 +316,6 @@ impl Visitor<'_> for IntegerReader {
     }
 }
 
-/// Skips an object of a kind that is not built yet, or `null`.
-struct ObjectSkipper;
-
-impl<'de> Visitor<'de> for ObjectSkipper {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(OBJECT)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-}
-
 macro_rules! seeds {
     ($($reader:ty => $value:ty,)*) => {$(
         impl<'de> DeserializeSeed<'de> for $reader {
@@ -415,7 +333,6 @@ seeds! {
     PostingsReader<'_> => Option<Vec<PostingDraft<'de>>>,
     TextReader => Option<Cow<'de, str>>,
     IntegerReader => Option<u64>,
-    ObjectSkipper => (),
 }
 
 impl<'de, F: Field> DeserializeSeed<'de> for KeyReader<F> {

@@ -15,6 +15,14 @@ pub(super) enum Scope {
     Source,
     /// Its `account`.
     Account,
+    /// Its `statement`.
+    Statement,
+    /// Its `control`.
+    Control,
+    /// The `totals` of that.
+    Totals,
+    /// One of these.
+    Total,
     /// An element of its `postings`, counted from 0.
     Posting(usize),
 }
@@ -79,6 +87,13 @@ impl State {
             (Scope::Source, field) => format!("`source.{field}`"),
             (Scope::Account, "") => "`account`".to_owned(),
             (Scope::Account, field) => format!("`account.{field}`"),
+            (Scope::Statement, "") => "`statement`".to_owned(),
+            (Scope::Statement, field) => format!("`statement.{field}`"),
+            (Scope::Control, "") => "`control`".to_owned(),
+            (Scope::Control, field) => format!("`control.{field}`"),
+            (Scope::Totals, _) => "a currency of `control.totals`".to_owned(),
+            (Scope::Total, "") => "each of `control.totals`".to_owned(),
+            (Scope::Total, field) => format!("a `{field}` of `control.totals`"),
             (Scope::Posting(line), "") => format!("`postings[{line}]`"),
             (Scope::Posting(line), field) => format!("`postings[{line}].{field}`"),
         }
