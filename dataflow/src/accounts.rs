@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 use trueup_ledger::codec::{
     CodecError, Reader, put_terms, put_text, put_timestamp, put_varint, read_terms,
 };
-use trueup_ledger::transaction::Fold;
-use trueup_ledger::{Terms, Timestamp};
+use trueup_ledger::{Declaration, Event, Terms, Timestamp};
 
 use crate::names::{AccountKey, AccountName, PathKey};
 use crate::store::{Encode, Kept, Space, StateValue, WorkerState};
@@ -37,16 +36,14 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// Returns what the contents of one event declare together.
-    #[must_use]
-    pub fn of(fold: &Fold<'_, '_>) -> Option<Declared> {
-        fold.declares().map(|(declaration, event)| Declared {
+    pub(crate) fn of(declaration: &Declaration<'_>, event: &Event<'_>) -> Declared {
+        Declared {
             tenant: event.tenant.as_ref().into(),
             account: declaration.account.as_ref().into(),
             recorded_at: event.recorded_at,
             event_id: event.event_id.as_ref().into(),
             terms: declaration.terms,
-        })
+        }
     }
 
     /// Returns the key of the account.

@@ -3,21 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::vec::input::{Handle, Input};
 use timely::dataflow::operators::{Concat, Concatenate};
-use trueup_ledger::{Epoch, Event, Scale, Table};
+use trueup_ledger::{Epoch, Event, Rules, Scale, Table};
 
 use crate::detectors::sequence_gap::sequence_gap;
 use crate::detectors::shard_imbalance::shard_imbalance;
 use crate::detectors::trial_imbalance::trial_imbalance;
+use crate::due::when_due;
+use crate::facts::FactRecord;
 use crate::host::Host;
 use crate::names::Directory;
+use crate::periods::{PeriodRecord, closings};
 use crate::publish::publish;
 use crate::record::{Accepted, EventRecord, Origin, SequenceRecord};
 use crate::store::WorkerState;
+use crate::time::EpochClock;
 use crate::totals::{SharedDirectory, record_names};
-use crate::transactions::{Changes, Transactions};
+use crate::transactions::{Changes, Surroundings, Transactions};
 use crate::views::balances::balances;
 use crate::views::daily_movements::daily_movements;
 use crate::views::source_continuity::{RangeSet, continuities, source_continuity};
@@ -36,6 +42,20 @@ pub struct EpochOutput {
     pub accepted: Vec<(u32, Accepted)>,
 }
 
+/// What a worker's dataflow begins with.
+pub struct Setup<'a> {
+    /// The scale of amounts in details.
+    pub scale: Scale,
+    /// What rows depend on beside events.
+    pub rules: Arc<Rules>,
+    /// The state of all epochs before the first.
+    pub state: &'a WorkerState,
+    /// The first epoch.
+    pub first_epoch: Epoch,
+    /// The time of the epoch before it, in microseconds since 1970; `i64::MIN` where there is none.
+    pub since_time: i64,
+}
+
 /// The inputs of one worker's dataflow.
 ///
 /// Events are pushed into the open epoch; [`Engine::close`] ends it. The dataflow itself advances
@@ -43,6 +63,8 @@ pub struct EpochOutput {
 pub struct Engine {
     events: Handle<u64, EventRecord>,
     sequences: Handle<u64, SequenceRecord>,
+    periods: Handle<u64, PeriodRecord>,
+    clock: EpochClock,
     /// The last event pushed, held back until the next one or the end of the epoch. Timely 0.31
     /// passes an input's flush on only while the input is not counted empty; a step in between may
     /// count it so, and the exchange behind it would then keep records of a closed epoch until the
@@ -55,34 +77,45 @@ pub struct Engine {
 impl Engine {
     /// Builds the dataflow of one worker; every worker of the cluster must build the same.
     ///
-    /// `state` is that of all epochs before `first_epoch`. `hand_over` gets this worker's share of
-    /// every epoch from `first_epoch` on, in order, those without changes too; it is called while
-    /// the worker steps and may block.
+    /// `hand_over` gets this worker's share of every epoch from the first on, in order, those without
+    /// changes too; it is called while the worker steps and may block.
     pub fn build(
         host: &mut Host<'_>,
         transactions: impl Transactions,
-        scale: Scale,
-        state: &WorkerState,
-        first_epoch: Epoch,
-        hand_over: impl FnMut(EpochOutput) + 'static,
+        setup: &Setup<'_>,
+        mut hand_over: impl FnMut(EpochOutput) + 'static,
     ) -> Engine {
         let index = host.index();
+        let Setup { scale, ref rules, state, first_epoch, since_time } = *setup;
+        let since = first_epoch.0 - 1;
+        let clock = EpochClock::new(since, since_time);
         host.worker.dataflow::<u64, _, _>(|scope| {
             let (mut events, event_stream) = scope.new_input::<EventRecord>();
             let (mut sequences, sequence_stream) = scope.new_input::<SequenceRecord>();
+            let (mut periods, period_stream) = scope.new_input::<PeriodRecord>();
+            let closings = closings(period_stream, state, since);
+            let surroundings =
+                Surroundings { closings: closings.clone(), clock: clock.clone(), state };
             let Changes {
                 tables,
+                due,
                 movements,
                 pending,
-                declarations,
+                facts,
                 shards,
                 pending_shards,
+                late,
+                clearing,
                 names,
                 accepted,
-            } = transactions.build(event_stream, state);
+            } = transactions.build(event_stream, surroundings);
+            let declarations = facts.clone().flat_map(|(fact, diff)| match fact {
+                FactRecord::Account(declared) => Some((declared, diff)),
+                _ => None,
+            });
             let directory = SharedDirectory::new(Directory::new(state));
             let names = record_names(names, Rc::clone(&directory));
-            let books = books(shards.clone(), state, first_epoch.0 - 1);
+            let books = books(shards.clone(), state, since);
             let continuities = continuities(sequence_stream, state);
             let all = scope.concatenate([
                 tables,
@@ -100,11 +133,26 @@ impl Engine {
                 shard_imbalance(shards.concat(pending_shards), state, scale),
                 source_continuity(continuities.clone()),
                 sequence_gap(continuities, scale),
+                when_due(due, &clock, state, since),
             ]);
-            publish(all, accepted, index, first_epoch, hand_over);
+            let done = clock.clone();
+            publish(all, accepted, index, first_epoch, move |output| {
+                // Whoever acts on the next epoch may ask for the time of this one.
+                done.forget_before(output.epoch.0);
+                hand_over(output);
+            });
             events.advance_to(first_epoch.0);
             sequences.advance_to(first_epoch.0);
-            Engine { events, sequences, last: None, seen: BTreeMap::new(), scratch: Vec::new() }
+            periods.advance_to(first_epoch.0);
+            Engine {
+                events,
+                sequences,
+                periods,
+                clock: clock.clone(),
+                last: None,
+                seen: BTreeMap::new(),
+                scratch: Vec::new(),
+            }
         })
     }
 
@@ -129,13 +177,25 @@ impl Engine {
             }
         }
         let record = EventRecord::new(event, origin, &mut self.scratch);
+        if let Some(period) = PeriodRecord::of(event, &record.canonical) {
+            self.periods.send(period);
+        }
         if let Some(before) = self.last.replace(record) {
             self.events.send(before);
         }
     }
 
-    /// Ends the open epoch and opens the next. All workers must close the same epochs.
-    pub fn close(&mut self) {
+    /// Returns when a row of this worker falls due, in microseconds since 1970: it comes with the first
+    /// epoch that is later, as far as epochs are complete.
+    #[must_use]
+    pub fn next_due(&self) -> Option<i64> {
+        self.clock.next_due()
+    }
+
+    /// Ends the open epoch, whose epoch time is given in microseconds since 1970, and opens the next.
+    /// All workers must close the same epochs at the same times, which never go back.
+    pub fn close(&mut self, epoch_time: i64) {
+        self.clock.close(self.epoch().0, epoch_time);
         for (tenant, services) in std::mem::take(&mut self.seen) {
             for (service, seen) in services {
                 let ranges = seen.into_ranges();
@@ -148,5 +208,6 @@ impl Engine {
         let next = self.epoch().0 + 1;
         self.events.advance_to(next);
         self.sequences.advance_to(next);
+        self.periods.advance_to(next);
     }
 }

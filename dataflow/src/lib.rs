@@ -17,20 +17,25 @@
 
 pub mod accounts;
 pub mod books;
+pub mod due;
 pub mod engine;
+pub mod facts;
 mod hash;
 pub mod host;
 pub mod names;
+pub mod periods;
 mod publish;
 pub mod record;
 pub mod store;
 pub mod sums;
+mod ticks;
+pub mod time;
 mod totals;
 pub mod transactions;
 
 pub mod detectors;
 pub mod views;
 
-pub use engine::{Engine, EpochOutput};
+pub use engine::{Engine, EpochOutput, Setup};
 pub use host::{Connection, Host, Hosts, Links};
 pub use record::{Accepted, Origin};

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use trueup_ledger::key::name_hash;
 
-use crate::store::{Kept, Space, WorkerState};
+use crate::store::{Kept, KeyBytes, Space, StateKey, WorkerState};
 
 /// The key of an account of a tenant, whatever the currency: 128 bits of BLAKE3 over both names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,53 @@ impl AccountKey {
     #[must_use]
     pub fn shard(self) -> u8 {
         self.0.to_be_bytes()[0]
+    }
+}
+
+/// Returns 32 bits that stand for a tenant within a key: what belongs to one lies together. Others
+/// may have the same, so they select and do not tell apart.
+#[must_use]
+pub fn tenant_bits(tenant: &str) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a part of the bits of a hash is a hash")]
+    let bits = name_hash(&[tenant]) as u32;
+    bits
+}
+
+/// A key of a tenant at a date or month, ordered so that within a shard everything of a tenant at a
+/// time lies together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DatedKey {
+    /// The bits of an [`AccountKey`] or of a transaction's key.
+    pub key: u128,
+    /// Days since 1970-01-01, or the number of a month.
+    pub at: i32,
+    /// The [`tenant_bits`].
+    pub tenant: u32,
+}
+
+impl DatedKey {
+    /// Returns the shard, that of the key.
+    #[must_use]
+    pub fn shard(self) -> u8 {
+        self.key.to_be_bytes()[0]
+    }
+
+    /// Returns the account of a key that is made of one.
+    #[must_use]
+    pub fn account(self) -> AccountKey {
+        AccountKey(self.key)
+    }
+
+    /// Returns the two keys between which, in one shard of a space, all of a tenant at some times lie,
+    /// the second excluded.
+    pub(crate) fn range(
+        space: Space,
+        shard: u8,
+        tenant: u32,
+        at: std::ops::Range<i32>,
+    ) -> (KeyBytes, KeyBytes) {
+        let bound = |at| DatedKey { key: u128::from(shard) << 120, at, tenant }.encode(space);
+        (bound(at.start), bound(at.end))
     }
 }
 
@@ -72,15 +119,15 @@ const SENT_MAX: usize = 1 << 17;
 /// Turns names into keys, and remembers which names this worker has sent on lately.
 #[derive(Debug, Default)]
 pub struct Interner {
-    keys: HashMap<Box<[u8]>, AccountKey>,
+    keys: HashMap<Box<[u8]>, (AccountKey, u32)>,
     scratch: Vec<u8>,
     fresh: Vec<AccountName>,
 }
 
 impl Interner {
-    /// Returns the key of an account, and keeps its name for [`Interner::take_fresh`] the first
+    /// Returns the key of an account and the bits of its tenant, and keeps its name for [`Interner::take_fresh`] the first
     /// time it is seen; of more accounts than memory should hold, some are sent again.
-    pub fn account(&mut self, tenant: &str, account: &str, currency: &str) -> AccountKey {
+    pub fn account(&mut self, tenant: &str, account: &str, currency: &str) -> (AccountKey, u32) {
         self.scratch.clear();
         for name in [tenant, account, currency] {
             self.scratch.extend_from_slice(&(name.len() as u64).to_le_bytes());
@@ -97,10 +144,10 @@ impl Interner {
             account: account.into(),
             currency: currency.into(),
         };
-        let key = name.key();
-        self.keys.insert(self.scratch.as_slice().into(), key);
+        let interned = (name.key(), tenant_bits(tenant));
+        self.keys.insert(self.scratch.as_slice().into(), interned);
         self.fresh.push(name);
-        key
+        interned
     }
 
     /// Takes the names that were not known to be sent since the last call.

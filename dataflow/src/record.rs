@@ -1,7 +1,9 @@
 //! What travels between workers on the way in.
 
 use serde::{Deserialize, Serialize};
-use trueup_ledger::{Event, TransactionKey};
+use trueup_ledger::{Event, Month, TransactionKey};
+
+use crate::names::AccountKey;
 
 /// Where a record came from, in an order that a re-run repeats: it decides which of two equal
 /// records of one epoch counts as applied and which as the duplicate.
@@ -52,4 +54,42 @@ pub struct Accepted {
     pub applied: u64,
     /// In the set before.
     pub duplicate: u64,
+}
+
+/// A change of a transaction's posted lines in a month that was closed before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateLine {
+    /// The tenant.
+    pub tenant: Box<str>,
+    /// The month.
+    pub month: Month,
+    /// The transaction.
+    pub transaction: TransactionKey,
+    /// Its name.
+    pub transaction_id: Box<str>,
+    /// The account and currency of the line.
+    pub account: AccountKey,
+    /// The currency.
+    pub currency: Box<str>,
+    /// By how much debits − credits change, in units.
+    pub net: i128,
+}
+
+/// A change of a transaction's posted lines on the clearing account of a processor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearingLine {
+    /// The tenant.
+    pub tenant: Box<str>,
+    /// The processor.
+    pub processor: Box<str>,
+    /// The transaction, as a statement names it.
+    pub reference: Box<str>,
+    /// The currency.
+    pub currency: Box<str>,
+    /// The effective date, in days since 1970-01-01.
+    pub date: i32,
+    /// By how much debits − credits change, in units.
+    pub net: i128,
+    /// Whether there is one line more (1) or less (-1).
+    pub lines: i8,
 }

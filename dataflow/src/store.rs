@@ -54,10 +54,30 @@ pub enum Space {
     Sequences = 7,
     /// What is declared of each account, and in which currencies it has a balance.
     Accounts = 8,
+    /// Rows that are due later.
+    Due = 9,
+    /// What has been said of the months of each tenant.
+    Periods = 10,
+    /// What closed months held when they were closed, and hold now, by account.
+    Closed = 11,
+    /// What transactions have done to closed months.
+    Late = 12,
+    /// Ledger and statement by reference.
+    Reconciliation = 13,
+    /// What was sent of each service, in blocks of its sequence.
+    Sent = 14,
+    /// What was sent of each service, in blocks of blocks.
+    SentSums = 15,
+    /// The control totals of each service, and how far it is complete.
+    Controls = 16,
+    /// The imbalances that last.
+    Alerts = 17,
+    /// How many rows there are that keep a tenant's books from being ready.
+    Quality = 18,
 }
 
 /// How many bytes an encoded key has at most.
-pub const KEY_BYTES_MAX: usize = 24;
+pub const KEY_BYTES_MAX: usize = 28;
 
 /// A key as bytes: its length is the same for all keys of a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -29,7 +29,7 @@ const READY: &str = "ready";
 const DAMAGED: &str = "damaged";
 
 /// The version of keys and values. Another one is not read, but derived anew.
-const FORMAT: u64 = 3;
+const FORMAT: u64 = 4;
 
 /// Values of at least this many bytes are kept out of the tree, so that merging it moves only keys:
 /// nearly all transactions are written once and never again.
@@ -264,6 +264,25 @@ impl Disk {
                     Ok((key, value)) => each(&key[1..], &value),
                     Err(error) => self.unreadable(error),
                 }
+            }
+        }
+    }
+
+    /// Calls `each` with the key, without its space, and the value of everything between two keys of a
+    /// space, the second excluded, in order.
+    ///
+    /// # Panics
+    /// As [`Disk::get`].
+    pub(super) fn scan_range(
+        &self,
+        from: &KeyBytes,
+        to: &KeyBytes,
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) {
+        for pair in self.keyspace.range(from.as_bytes()..to.as_bytes()) {
+            match pair.into_inner() {
+                Ok((key, value)) => each(&key[1..], &value),
+                Err(error) => self.unreadable(error),
             }
         }
     }

@@ -5,6 +5,7 @@
 //! that order. Without a disk `active` holds everything.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -175,6 +176,39 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
             Ok(key) => each(key, decode(self.space, value)),
             Err(_) => unreachable!("{:?}: a stored key cannot be read back", self.space),
         });
+    }
+}
+
+impl<K: StateKey + Ord, V: StateValue> Kept<K, V> {
+    /// Returns every pair whose key is between the two keys of one of `ranges`, the second excluded.
+    /// Ranges do not overlap. What is in memory is gone through once, so many are asked for together.
+    ///
+    /// # Panics
+    /// As [`Kept::get`].
+    pub fn select(&self, mut ranges: Vec<(KeyBytes, KeyBytes)>) -> BTreeMap<K, V> {
+        ranges.sort_unstable();
+        let mut found = BTreeMap::new();
+        if let Some(disk) = &self.disk {
+            for (from, to) in &ranges {
+                disk.scan_range(from, to, |key, value| match K::decode(key) {
+                    Ok(key) => drop(found.insert(key, decode(self.space, value))),
+                    Err(_) => unreachable!("{:?}: a stored key cannot be read back", self.space),
+                });
+            }
+        }
+        let sealed = self.sealed.iter().flat_map(|sealed| sealed.iter());
+        for (key, change) in sealed.chain(&self.active) {
+            let encoded = key.encode(self.space);
+            let behind = ranges.partition_point(|(from, _)| *from <= encoded);
+            if behind == 0 || ranges[behind - 1].1 <= encoded {
+                continue;
+            }
+            match change {
+                Some(value) => drop(found.insert(*key, value.clone())),
+                None => drop(found.remove(key)),
+            }
+        }
+        found
     }
 }
 

@@ -6,7 +6,7 @@ use trueup_ledger::{Terms, TransactionKey};
 use differential_dataflow::difference::IsZero;
 
 use super::{Encode, KeyBytes, Space, StateKey, StateValue};
-use crate::names::{AccountKey, AccountName, PathKey};
+use crate::names::{AccountKey, AccountName, DatedKey, PathKey};
 use crate::sums::{Balance, Holding, Sides};
 
 fn wide(bytes: &[u8]) -> Result<u128, CodecError> {
@@ -43,15 +43,23 @@ impl StateKey for PathKey {
     }
 }
 
-impl StateKey for (AccountKey, i32) {
+/// The shard first, then tenant and time, then the rest of the key, so that what belongs together lies
+/// together. Times are shifted so that their bytes are in their order.
+impl StateKey for DatedKey {
     fn encode(&self, space: Space) -> KeyBytes {
-        KeyBytes::new(space, &[&self.0.0.to_be_bytes(), &self.1.to_be_bytes()])
+        let key = self.key.to_be_bytes();
+        let at = (self.at.cast_unsigned() ^ (1 << 31)).to_be_bytes();
+        KeyBytes::new(space, &[&key[..1], &self.tenant.to_be_bytes(), &at, &key[1..]])
     }
 
-    fn decode(bytes: &[u8]) -> Result<(AccountKey, i32), CodecError> {
-        let (key, date) = bytes.split_at_checked(16).ok_or(CodecError)?;
-        let date = date.try_into().map_err(|_| CodecError)?;
-        Ok((AccountKey(wide(key)?), i32::from_be_bytes(date)))
+    fn decode(bytes: &[u8]) -> Result<DatedKey, CodecError> {
+        let mut reader = Reader::new(bytes);
+        let shard = reader.bytes(1)?;
+        let tenant = reader.bytes(4)?.try_into().map_err(|_| CodecError)?;
+        let at = reader.bytes(4)?.try_into().map_err(|_| CodecError)?;
+        let key = wide(&[shard, reader.rest()].concat())?;
+        let at = (u32::from_be_bytes(at) ^ (1 << 31)).cast_signed();
+        Ok(DatedKey { key, at, tenant: u32::from_be_bytes(tenant) })
     }
 }
 
@@ -162,6 +170,21 @@ mod tests {
     use trueup_ledger::{Overdraft, Side};
 
     use super::*;
+
+    #[test]
+    fn dated_keys_lie_in_the_order_of_time() {
+        let key = |at| DatedKey { key: (7 << 120) | 5, at, tenant: 9 };
+        let encoded = |at| key(at).encode(Space::Days);
+        for (earlier, later) in [(-2, -1), (-1, 0), (0, 1), (30, 31), (i32::MIN, i32::MAX)] {
+            assert!(encoded(earlier) < encoded(later));
+            assert_eq!(DatedKey::decode(&encoded(later).as_bytes()[1..]), Ok(key(later)));
+        }
+        let (from, to) = DatedKey::range(Space::Days, 7, 9, 0..31);
+        for (at, is_in) in [(-1, false), (0, true), (30, true), (31, false)] {
+            assert_eq!((from..to).contains(&encoded(at)), is_in, "{at}");
+        }
+        assert!(!(from..to).contains(&DatedKey { tenant: 10, ..key(3) }.encode(Space::Days)));
+    }
 
     #[test]
     fn a_holding_is_read_as_it_was_written() {

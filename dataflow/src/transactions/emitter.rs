@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use trueup_ledger::table::{Table, Value, decode_row, encode_row};
-use trueup_ledger::transaction::{PENDING, RowSink};
-use trueup_ledger::{Side, View};
+use trueup_ledger::table::{Table, Value};
+use trueup_ledger::transaction::PENDING;
+use trueup_ledger::{Month, Rules, Side, TransactionKey, View};
 
 use differential_dataflow::difference::{IsZero, Semigroup};
 
-use crate::accounts::Declared;
 use crate::books::Book;
+use crate::due::DueRow;
+use crate::facts::FactRecord;
 use crate::hash::KeyHasher;
-use crate::names::{AccountKey, AccountName, Interner};
-use crate::record::Accepted;
+use crate::names::{AccountKey, AccountName, DatedKey, Interner};
+use crate::periods::{ClosedMonths, Closing};
+use crate::record::{Accepted, ClearingLine, LateLine};
 use crate::sums::Sides;
 
 /// Sums by account, currency and date.
-pub(crate) type Movements = Vec<((AccountKey, i32), Sides)>;
+pub(crate) type Movements = Vec<(DatedKey, Sides)>;
 /// Sums by account and currency.
 pub(crate) type Pending = Vec<(AccountKey, Sides)>;
 /// Sums by tenant, currency and hash range of transactions.
@@ -33,9 +35,16 @@ pub(crate) struct Emitter {
     postings: Table,
     totals: Table,
     imbalances: Table,
-    movements: Sums<(AccountKey, i32)>,
+    due: Vec<(DueRow, i8)>,
+    movements: Sums<DatedKey>,
     pending: Sums<AccountKey>,
-    declarations: Vec<(Declared, i8)>,
+    facts: Vec<(FactRecord, i8)>,
+    /// The months that are closed before the epoch, and what changes in them.
+    closed: ClosedMonths,
+    late: Vec<LateLine>,
+    /// The processors by their clearing account.
+    processors: HashMap<Box<str>, Vec<Box<str>>>,
+    clearing: Vec<ClearingLine>,
     books: Interner,
     known_books: HashMap<AccountKey, Book, KeyHasher>,
     shards: Sums<(AccountKey, u8)>,
@@ -48,24 +57,36 @@ pub(crate) struct Emitter {
 #[derive(Debug, Default)]
 pub(crate) struct Emitted {
     pub(crate) tables: Vec<Table>,
+    pub(crate) due: Vec<(DueRow, i8)>,
     pub(crate) movements: Movements,
     pub(crate) pending: Pending,
-    pub(crate) declarations: Vec<(Declared, i8)>,
+    pub(crate) facts: Vec<(FactRecord, i8)>,
     pub(crate) shards: Shards,
     pub(crate) pending_shards: Shards,
+    pub(crate) late: Vec<LateLine>,
+    pub(crate) clearing: Vec<ClearingLine>,
     pub(crate) names: Vec<AccountName>,
     pub(crate) accepted: Vec<(u32, Accepted)>,
 }
 
 impl Emitter {
-    pub(crate) fn new() -> Emitter {
+    pub(crate) fn new(rules: &Rules) -> Emitter {
+        let mut processors: HashMap<_, Vec<_>> = HashMap::new();
+        for (processor, account) in &rules.clearing {
+            processors.entry(account.clone()).or_default().push(processor.clone());
+        }
         Emitter {
             postings: Table::new(View::Postings),
             totals: Table::new(View::TransactionTotals),
             imbalances: Table::new(View::Imbalances),
             movements: HashMap::default(),
             pending: HashMap::default(),
-            declarations: Vec::new(),
+            due: Vec::new(),
+            facts: Vec::new(),
+            closed: ClosedMonths::default(),
+            late: Vec::new(),
+            processors,
+            clearing: Vec::new(),
             books: Interner::default(),
             known_books: HashMap::default(),
             shards: HashMap::default(),
@@ -84,20 +105,37 @@ impl Emitter {
         }
     }
 
-    /// Adds what ceases to be declared and what comes to be.
-    pub(crate) fn declare(&mut self, before: Option<Declared>, after: Option<Declared>) {
+    /// Adds what ceases to count and what comes to.
+    pub(crate) fn fact(&mut self, before: Option<FactRecord>, after: Option<FactRecord>) {
         if before != after {
-            self.declarations.extend(before.map(|declared| (declared, -1)));
-            self.declarations.extend(after.map(|declared| (declared, 1)));
+            self.facts.extend(before.map(|fact| (fact, -1)));
+            self.facts.extend(after.map(|fact| (fact, 1)));
         }
     }
 
-    /// Adds a change of one row; `shard` is that of its transaction.
-    pub(crate) fn change(&mut self, view: View, values: &[Value<'_>], diff: i8, shard: u8) {
+    /// Follows what an epoch has closed and opened again. What the next ones change is held against
+    /// it.
+    pub(crate) fn close(&mut self, closing: &Closing) {
+        self.closed.apply(closing);
+    }
+
+    /// Adds a change of one row of a transaction.
+    pub(crate) fn change(
+        &mut self,
+        view: View,
+        values: &[Value<'_>],
+        due: Option<i64>,
+        diff: i8,
+        key: TransactionKey,
+    ) {
+        if let Some(due) = due {
+            self.due.push((DueRow::new(view, values, due), diff));
+            return;
+        }
         match view {
             View::Postings => {
                 self.postings.push(values, diff);
-                self.add_line(values, diff, shard);
+                self.add_line(values, diff, key);
             }
             View::TransactionTotals => self.totals.push(values, diff),
             View::Imbalances => self.imbalances.push(values, diff),
@@ -105,38 +143,27 @@ impl Emitter {
         }
     }
 
-    fn add_line(&mut self, values: &[Value<'_>], diff: i8, shard: u8) {
-        let [
-            Value::Text(tenant),
-            _,
-            _,
-            _,
-            Value::Text(account),
-            Value::Text(side),
-            Value::Amount(units),
-            Value::Text(currency),
-            Value::Instant(effective_at),
-            _,
-            _,
-            Value::Text(status),
-            _,
-        ] = *values
-        else {
-            unreachable!("a row of postings has another form");
-        };
-        let side = if side == Side::Debit.name() { Side::Debit } else { Side::Credit };
-        let line = Sides::of_line(side, units, diff);
-        let key = self.interner.account(tenant, account, currency);
-        let book = self.books.account(tenant, "", currency);
-        if status == PENDING {
-            self.pending.entry(key).or_default().plus_equals(&line);
-            self.pending_shards.entry((book, shard)).or_default().plus_equals(&line);
+    fn add_line(&mut self, values: &[Value<'_>], diff: i8, transaction: TransactionKey) {
+        let line = PostedLine::of(values);
+        let PostedLine { tenant, account, currency, date, .. } = line;
+        let shard = transaction.shard();
+        let sides = Sides::of_line(line.side, line.units, diff);
+        let (key, tenant_bits) = self.interner.account(tenant, account, currency);
+        let (book, _) = self.books.account(tenant, "", currency);
+        if line.is_pending {
+            self.pending.entry(key).or_default().plus_equals(&sides);
+            self.pending_shards.entry((book, shard)).or_default().plus_equals(&sides);
             return;
         }
-        // Dates of four-digit years are well within 32 bits of days.
-        let date = i32::try_from(effective_at.div_euclid(86_400_000_000)).unwrap_or(i32::MAX);
-        self.movements.entry((key, date)).or_default().plus_equals(&line);
-        self.shards.entry((book, shard)).or_default().plus_equals(&line);
+        let dated = DatedKey { key: key.0, at: date, tenant: tenant_bits };
+        self.movements.entry(dated).or_default().plus_equals(&sides);
+        self.shards.entry((book, shard)).or_default().plus_equals(&sides);
+        if let Some(processors) = self.processors.get(account) {
+            self.clearing.extend(processors.iter().map(|p| line.clearing(p, sides, diff)));
+        }
+        if !self.closed.is_empty() && self.closed.has(tenant, Month::of_date(date)) {
+            self.late.push(line.late(transaction, key, sides));
+        }
     }
 
     /// Takes all that was gathered since the last call.
@@ -161,9 +188,12 @@ impl Emitter {
             tables,
             shards: changed(&mut self.shards).map(of_books).collect(),
             pending_shards: changed(&mut self.pending_shards).map(of_books).collect(),
+            due: std::mem::take(&mut self.due),
             movements: changed(&mut self.movements).collect(),
             pending: changed(&mut self.pending).collect(),
-            declarations: std::mem::take(&mut self.declarations),
+            facts: std::mem::take(&mut self.facts),
+            late: std::mem::take(&mut self.late),
+            clearing: std::mem::take(&mut self.clearing),
             names: self.interner.take_fresh(),
             accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
         }
@@ -175,51 +205,78 @@ fn changed<K>(sums: &mut Sums<K>) -> impl Iterator<Item = (K, Sides)> + '_ {
     sums.drain().filter(|(_, sides)| !sides.is_zero())
 }
 
-/// A transaction's rows as bytes, so that two states can be compared: one buffer for all rows, each
-/// with its view's number in front.
-#[derive(Debug, Default)]
-pub(crate) struct EncodedRows {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+/// A row of `postings`, read.
+#[derive(Clone, Copy)]
+pub(crate) struct PostedLine<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) transaction_id: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) currency: &'a str,
+    pub(crate) side: Side,
+    pub(crate) units: i128,
+    /// The UTC date, in days since 1970-01-01.
+    pub(crate) date: i32,
+    pub(crate) is_pending: bool,
 }
 
-impl RowSink for EncodedRows {
-    fn row(&mut self, view: View, values: &[Value<'_>]) {
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve(1024);
+impl<'a> PostedLine<'a> {
+    /// Reads a row.
+    ///
+    /// # Panics
+    /// Where it is one of another view.
+    pub(crate) fn of(values: &[Value<'a>]) -> PostedLine<'a> {
+        let [
+            Value::Text(tenant),
+            Value::Text(transaction_id),
+            _,
+            _,
+            Value::Text(account),
+            Value::Text(side),
+            Value::Amount(units),
+            Value::Text(currency),
+            Value::Instant(effective_at),
+            _,
+            _,
+            Value::Text(status),
+            _,
+        ] = *values
+        else {
+            unreachable!("a row of postings has another form");
+        };
+        PostedLine {
+            tenant,
+            transaction_id,
+            account,
+            currency,
+            side: if side == Side::Debit.name() { Side::Debit } else { Side::Credit },
+            units,
+            // Dates of four-digit years are well within 32 bits of days.
+            date: i32::try_from(effective_at.div_euclid(86_400_000_000)).unwrap_or(i32::MAX),
+            is_pending: status == PENDING,
         }
-        self.bytes.push(view as u8);
-        encode_row(values, &mut self.bytes);
-        self.ends.push(self.bytes.len());
     }
-}
 
-impl EncodedRows {
-    fn sorted(&self) -> Vec<&[u8]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        let rows = starts.zip(&self.ends).map(|(start, end)| &self.bytes[*start..*end]);
-        let mut rows: Vec<_> = rows.collect();
-        rows.sort_unstable();
-        rows
+    fn clearing(&self, processor: &str, sides: Sides, lines: i8) -> ClearingLine {
+        ClearingLine {
+            tenant: self.tenant.into(),
+            processor: processor.into(),
+            reference: self.transaction_id.into(),
+            currency: self.currency.into(),
+            date: self.date,
+            net: sides.difference(),
+            lines,
+        }
     }
-}
 
-/// Emits what is in `new` and not in `old`, and retracts what is in `old` and not in `new`.
-pub(crate) fn emit_difference(
-    old: &EncodedRows,
-    new: &EncodedRows,
-    shard: u8,
-    emitter: &mut Emitter,
-) {
-    let (old, new) = (old.sorted(), new.sorted());
-    let gone = old.iter().filter(|row| new.binary_search(row).is_err()).map(|row| (*row, -1));
-    let come = new.iter().filter(|row| old.binary_search(row).is_err()).map(|row| (*row, 1));
-    let mut values = Vec::with_capacity(16);
-    for (row, diff) in gone.chain(come) {
-        let view = View::ALL[usize::from(row[0])];
-        match decode_row(view, &row[1..], &mut values) {
-            Ok(()) => emitter.change(view, &values, diff, shard),
-            Err(error) => unreachable!("a row cannot be read back: {error}"),
+    fn late(&self, transaction: TransactionKey, account: AccountKey, sides: Sides) -> LateLine {
+        LateLine {
+            tenant: self.tenant.into(),
+            month: Month::of_date(self.date),
+            transaction,
+            transaction_id: self.transaction_id.into(),
+            account,
+            currency: self.currency.into(),
+            net: sides.difference(),
         }
     }
 }

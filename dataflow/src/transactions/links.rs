@@ -177,7 +177,7 @@ impl Touched {
 
     /// Takes in that the events have changed; `kind_before` is the kind before they did.
     pub(crate) fn events_changed(&mut self, kind_before: Option<Kind>, outbox: &mut Vec<Mail>) {
-        let (kind, wanted) = with_fold(&self.state.events, |fold| {
+        let (kind, wanted) = with_fold(&self.state, |fold| {
             let kind = fold.and_then(|fold| fold.opening).map(|opening| opening.kind);
             (kind, fold.and_then(claim_of))
         });
@@ -292,7 +292,7 @@ impl Touched {
             return;
         }
         let links = &self.state.links;
-        let (kind, lines, gross) = with_fold(&self.state.events, |fold| match fold {
+        let (kind, lines, gross) = with_fold(&self.state, |fold| match fold {
             None => (None, Vec::new(), ByCurrency::new()),
             Some(fold) => {
                 let standing = standing(fold, links);
@@ -374,7 +374,7 @@ impl Touched {
         }
         let links = &self.state.links;
         let waits = !self.expected.is_empty();
-        let nets = with_fold(&self.state.events, |fold| {
+        let nets = with_fold(&self.state, |fold| {
             let standing = fold.map(|fold| (fold, standing(fold, links)));
             match standing.filter(|(fold, standing)| has_effect(fold, standing)) {
                 None => Some(ByCurrency::new()),

@@ -9,24 +9,26 @@
 use std::collections::BTreeMap;
 
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Capability, ConnectLoop, Enter, Feedback, Leave};
 use timely::dataflow::{Scope, Stream};
 use timely::order::Product;
 use timely::progress::frontier::MutableAntichain;
-use trueup_ledger::{Scale, Table};
+use trueup_ledger::Table;
 
-use super::Changes;
 use super::emitter::Emitted;
 use super::links::{Mail, Phase};
 use super::resolver::{Resolver, Step};
-use crate::accounts::Declared;
+use super::{Changes, Stateful, Surroundings};
 use crate::books::Book;
-use crate::names::{AccountKey, AccountName};
-use crate::record::{Accepted, EventRecord};
-use crate::store::{Space, WorkerState};
+use crate::due::DueRow;
+use crate::facts::FactRecord;
+use crate::names::{AccountKey, AccountName, DatedKey};
+use crate::periods::Closing;
+use crate::record::{Accepted, ClearingLine, EventRecord, LateLine};
+use crate::store::Space;
 use crate::sums::Sides;
 
 type Time = Product<u64, u32>;
@@ -47,18 +49,19 @@ fn phase_of(round: u32) -> Phase {
 /// Builds the operator.
 pub(super) fn transactions<'s>(
     events: Stream<'s, u64, Vec<EventRecord>>,
-    state: &WorkerState,
-    scale: Scale,
+    surroundings: Surroundings<'s, '_>,
+    stateful: Stateful,
 ) -> Changes<'s> {
     let outer = events.scope();
-    let resolver = Resolver::new(state.kept(Space::Transactions), scale);
-    outer.iterative::<u32, _, _>(|inner| build(outer, inner, events, resolver))
+    let Surroundings { closings, clock, state } = surroundings;
+    let resolver = Resolver::new(state.kept(Space::Transactions), stateful, clock);
+    outer.iterative::<u32, _, _>(|inner| build(outer, inner, (events, closings), resolver))
 }
 
 fn build<'s, 'i>(
     outer: Scope<'s, u64>,
     inner: Scope<'i, Time>,
-    events: Stream<'s, u64, Vec<EventRecord>>,
+    (events, closings): (Stream<'s, u64, Vec<EventRecord>>, Stream<'s, u64, Vec<Closing>>),
     resolver: Resolver,
 ) -> Changes<'s> {
     let (handle, mail) = inner.feedback::<Vec<Mail>>(Product::new(0, 1));
@@ -67,26 +70,19 @@ fn build<'s, 'i>(
     let mut builder = OperatorBuilder::new("Transactions".to_owned(), inner);
     let mut event_input = builder.new_input(events.enter(inner), by_event);
     let mut mail_input = builder.new_input(mail, by_receiver);
-    let (mail_output, mail_out) = builder.new_output();
-    let (table_output, tables) = builder.new_output();
-    let (movement_output, movements) = builder.new_output();
-    let (pending_output, pending) = builder.new_output();
-    let (declaration_output, declarations) = builder.new_output();
-    let (shard_output, shards) = builder.new_output();
-    let (pending_shard_output, pending_shards) = builder.new_output();
-    let (name_output, names) = builder.new_output();
-    let (accepted_output, accepted) = builder.new_output();
-    let mut mail_output: Builder<Mail> = OutputBuilder::from(mail_output);
-    let mut table_output: Builder<Table> = OutputBuilder::from(table_output);
-    let mut movement_output: Builder<((AccountKey, i32), Sides)> =
-        OutputBuilder::from(movement_output);
-    let mut pending_output: Builder<(AccountKey, Sides)> = OutputBuilder::from(pending_output);
-    let mut declaration_output: Builder<(Declared, i8)> = OutputBuilder::from(declaration_output);
-    let mut shard_output: Builder<((Book, u8), Sides)> = OutputBuilder::from(shard_output);
-    let mut pending_shard_output: Builder<((Book, u8), Sides)> =
-        OutputBuilder::from(pending_shard_output);
-    let mut name_output: Builder<AccountName> = OutputBuilder::from(name_output);
-    let mut accepted_output: Builder<(u32, Accepted)> = OutputBuilder::from(accepted_output);
+    let mut closing_input = builder.new_input(closings.enter(inner), Pipeline);
+    let (mut mail_output, mail_out) = new_output::<Mail>(&mut builder);
+    let (mut table_output, tables) = new_output::<Table>(&mut builder);
+    let (mut due_output, due) = new_output::<(DueRow, i8)>(&mut builder);
+    let (mut movement_output, movements) = new_output::<(DatedKey, Sides)>(&mut builder);
+    let (mut pending_output, pending) = new_output::<(AccountKey, Sides)>(&mut builder);
+    let (mut fact_output, facts) = new_output::<(FactRecord, i8)>(&mut builder);
+    let (mut shard_output, shards) = new_output::<((Book, u8), Sides)>(&mut builder);
+    let (mut pending_shard_output, pending_shards) = new_output::<((Book, u8), Sides)>(&mut builder);
+    let (mut late_output, late) = new_output::<LateLine>(&mut builder);
+    let (mut clearing_output, clearing) = new_output::<ClearingLine>(&mut builder);
+    let (mut name_output, names) = new_output::<AccountName>(&mut builder);
+    let (mut accepted_output, accepted) = new_output::<(u32, Accepted)>(&mut builder);
     builder.build(move |_capabilities| {
         let mut schedule = Schedule::new(resolver);
         move |frontiers: &[MutableAntichain<Time>]| {
@@ -98,39 +94,59 @@ fn build<'s, 'i>(
                 let held = Held::retain(|port| capability.retain(port));
                 schedule.queue(held).mail.append(mail);
             });
+            closing_input.for_each(|capability, closings| {
+                schedule.close(capability.time().outer, closings);
+            });
             let mut mail_out = mail_output.activate();
             let mut tables = table_output.activate();
+            let mut due = due_output.activate();
             let mut movements = movement_output.activate();
             let mut pending = pending_output.activate();
-            let mut declarations = declaration_output.activate();
+            let mut facts = fact_output.activate();
             let mut shards = shard_output.activate();
             let mut pending_shards = pending_shard_output.activate();
+            let mut late = late_output.activate();
+            let mut clearing = clearing_output.activate();
             let mut names = name_output.activate();
             let mut accepted = accepted_output.activate();
             while let Some((held, mut outbox, mut emitted)) = schedule.step(frontiers) {
                 mail_out.session(&held.0[0]).give_container(&mut outbox);
                 tables.session(&held.0[1]).give_container(&mut emitted.tables);
-                movements.session(&held.0[2]).give_container(&mut emitted.movements);
-                pending.session(&held.0[3]).give_container(&mut emitted.pending);
-                declarations.session(&held.0[4]).give_container(&mut emitted.declarations);
-                shards.session(&held.0[5]).give_container(&mut emitted.shards);
-                pending_shards.session(&held.0[6]).give_container(&mut emitted.pending_shards);
-                names.session(&held.0[7]).give_container(&mut emitted.names);
-                accepted.session(&held.0[8]).give_container(&mut emitted.accepted);
+                due.session(&held.0[2]).give_container(&mut emitted.due);
+                movements.session(&held.0[3]).give_container(&mut emitted.movements);
+                pending.session(&held.0[4]).give_container(&mut emitted.pending);
+                facts.session(&held.0[5]).give_container(&mut emitted.facts);
+                shards.session(&held.0[6]).give_container(&mut emitted.shards);
+                pending_shards.session(&held.0[7]).give_container(&mut emitted.pending_shards);
+                late.session(&held.0[8]).give_container(&mut emitted.late);
+                clearing.session(&held.0[9]).give_container(&mut emitted.clearing);
+                names.session(&held.0[10]).give_container(&mut emitted.names);
+                accepted.session(&held.0[11]).give_container(&mut emitted.accepted);
             }
         }
     });
     mail_out.connect_loop(handle);
     Changes {
         tables: tables.leave(outer),
+        due: due.leave(outer),
         movements: movements.leave(outer),
         pending: pending.leave(outer),
-        declarations: declarations.leave(outer),
+        facts: facts.leave(outer),
         shards: shards.leave(outer),
         pending_shards: pending_shards.leave(outer),
+        late: late.leave(outer),
+        clearing: clearing.leave(outer),
         names: names.leave(outer),
         accepted: accepted.leave(outer),
     }
+}
+
+/// Adds an output; returns its buffer and its stream.
+fn new_output<'i, C: Clone + 'static>(
+    builder: &mut OperatorBuilder<'i, Time>,
+) -> (Builder<C>, Stream<'i, Time, Vec<C>>) {
+    let (output, stream) = builder.new_output();
+    (OutputBuilder::from(output), stream)
 }
 
 /// A capability for each output, all at one time.
@@ -139,7 +155,7 @@ struct Held(Vec<Capability<Time>>);
 
 impl Held {
     fn retain(capability: impl Fn(usize) -> Capability<Time>) -> Held {
-        Held((0..9).map(capability).collect())
+        Held((0..12).map(capability).collect())
     }
 
     fn time(&self) -> Time {
@@ -165,11 +181,17 @@ struct Waiting {
 struct Schedule {
     resolver: Resolver,
     waiting: BTreeMap<(u64, u32), Waiting>,
+    /// Closings of epochs that are not done.
+    closings: BTreeMap<u64, Vec<Closing>>,
 }
 
 impl Schedule {
     fn new(resolver: Resolver) -> Schedule {
-        Schedule { resolver, waiting: BTreeMap::new() }
+        Schedule { resolver, waiting: BTreeMap::new(), closings: BTreeMap::new() }
+    }
+
+    fn close(&mut self, epoch: u64, closings: &mut Vec<Closing>) {
+        self.closings.entry(epoch).or_default().append(closings);
     }
 
     fn queue(&mut self, held: Held) -> &mut Waiting {
@@ -195,6 +217,11 @@ impl Schedule {
             return None;
         }
         let (_, waiting) = self.waiting.pop_first()?;
+        // All closings before the epoch are there, since its own are; they are of what it changes.
+        let own_and_later = self.closings.split_off(&epoch);
+        for closing in std::mem::replace(&mut self.closings, own_and_later).values().flatten() {
+            self.resolver.emitter().close(closing);
+        }
         Some(self.perform(waiting, round))
     }
 

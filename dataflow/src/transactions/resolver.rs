@@ -3,21 +3,25 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use trueup_ledger::codec::kind;
 use trueup_ledger::transaction::{Inflows, Standing, fold};
-use trueup_ledger::{Kind, Scale, TransactionKey, View, table::Value};
+use trueup_ledger::{Event, Kind, Rules, Scale, TransactionKey, View, table::Value};
 
-use super::emitter::{Emitter, EncodedRows, emit_difference};
+use super::Stateful;
+use super::emitter::Emitter;
 use super::links::{Mail, Phase, Touched};
+use super::rows::{EncodedRows, emit_difference};
 use super::standing::{inflows, standing, with_fold};
 use super::state::{State, stored};
-use crate::accounts::Declared;
+use crate::facts::FactRecord;
 use crate::hash::KeyHasher;
 use crate::record::EventRecord;
 use crate::store::Kept;
+use crate::time::EpochClock;
 
 /// The states of one worker's transactions.
 pub(crate) type States = Rc<RefCell<Kept<TransactionKey, Box<[u8]>>>>;
@@ -26,6 +30,8 @@ pub(crate) type States = Rc<RefCell<Kept<TransactionKey, Box<[u8]>>>>;
 pub(crate) struct Resolver {
     store: States,
     scale: Scale,
+    rules: Arc<Rules>,
+    clock: EpochClock,
     emitter: Emitter,
     touched: HashMap<TransactionKey, InEpoch, KeyHasher>,
 }
@@ -49,8 +55,9 @@ struct InEpoch {
 }
 
 impl Resolver {
-    pub(crate) fn new(store: States, scale: Scale) -> Resolver {
-        Resolver { store, scale, emitter: Emitter::new(), touched: HashMap::default() }
+    pub(crate) fn new(store: States, Stateful { scale, rules }: Stateful, clock: EpochClock) -> Resolver {
+        let emitter = Emitter::new(&rules);
+        Resolver { store, scale, rules, clock, emitter, touched: HashMap::default() }
     }
 
     pub(crate) fn emitter(&mut self) -> &mut Emitter {
@@ -63,7 +70,7 @@ impl Resolver {
         self.store.borrow_mut().begin(epoch);
         let mut outbox = Vec::new();
         if !step.events.is_empty() {
-            self.events(step.events, &mut outbox);
+            self.events(self.clock.at(epoch), step.events, &mut outbox);
         }
         self.mail(step.mail, &mut outbox);
         if let Some(phase) = step.begins {
@@ -72,7 +79,7 @@ impl Resolver {
         outbox
     }
 
-    fn events(&mut self, mut records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
+    fn events(&mut self, time: i64, mut records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
         assert!(self.touched.is_empty(), "the epoch before has emitted");
         // Equal records are judged in the order of their origin, so that a re-run counts the same
         // ones as duplicates.
@@ -81,8 +88,8 @@ impl Resolver {
         while let Some(first) = records.next() {
             let key = first.key;
             if records.peek().is_none_or(|next| next.key != key) {
-                if let Some(first) = self.first_and_only(first) {
-                    self.several(key, vec![first], outbox);
+                if let Some(first) = self.first_and_only(time, first) {
+                    self.several(time, key, vec![first], outbox);
                 }
                 continue;
             }
@@ -90,16 +97,16 @@ impl Resolver {
             while let Some(next) = records.next_if(|next| next.key == key) {
                 group.push(next);
             }
-            self.several(key, group, outbox);
+            self.several(time, key, group, outbox);
         }
     }
 
-    /// The fast path: a transaction seen for the first time, by one event that names no target.
-    /// Gives the record back where it is not that.
-    fn first_and_only(&mut self, record: EventRecord) -> Option<EventRecord> {
+    /// The fast path: a transaction seen for the first time, by one event that names no target and is
+    /// not late. Gives the record back where it is not that.
+    fn first_and_only(&mut self, time: i64, record: EventRecord) -> Option<EventRecord> {
         let EventRecord { key, origin, canonical } = record;
-        let event = stored(&canonical);
-        if event.event.kind.is_link() {
+        let event = stored(&canonical, None);
+        if event.event.kind.is_link() || self.delay(&event.event, time).is_some() {
             drop(event);
             return Some(EventRecord { key, origin, canonical });
         }
@@ -112,14 +119,14 @@ impl Resolver {
             drop(events);
             return Some(EventRecord { key, origin, canonical });
         }
-        let (emitter, shard) = (&mut self.emitter, key.shard());
+        let emitter = &mut self.emitter;
         fold.meaning(&Standing::Clear, &Inflows::default()).rows(
             self.scale,
-            &mut |view: View, values: &[Value<'_>]| {
-                emitter.change(view, values, 1, shard);
+            &mut |view: View, values: &[Value<'_>], due: Option<i64>| {
+                emitter.change(view, values, due, 1, key);
             },
         );
-        emitter.declare(None, Declared::of(&fold));
+        emitter.fact(None, FactRecord::of(&fold));
         drop(events);
         self.emitter.accept(origin.partition, true);
         store.put(key, canonical);
@@ -127,13 +134,19 @@ impl Resolver {
     }
 
     /// Any other case: several events, a known transaction, a link.
-    fn several(&mut self, key: TransactionKey, records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
+    fn several(
+        &mut self,
+        time: i64,
+        key: TransactionKey,
+        records: Vec<EventRecord>,
+        outbox: &mut Vec<Mail>,
+    ) {
         let mut state = self.state(key);
         let linked_before = !state.links.is_empty();
         let kind_before = kind_of(&state);
         let rows_before = rows_of(&state, self.scale);
-        let declared_before = declared(&state);
-        if !self.insert(&mut state, records) {
+        let fact_before = fact(&state);
+        if !self.insert(time, &mut state, records) {
             return;
         }
         if linked_before || links_now(&state) {
@@ -142,8 +155,8 @@ impl Resolver {
             self.touched.insert(key, InEpoch { touched, rows_before });
         } else {
             let rows = rows_of(&state, self.scale);
-            emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
-            self.emitter.declare(declared_before, declared(&state));
+            emit_difference(&rows_before, &rows, key, &mut self.emitter);
+            self.emitter.fact(fact_before, fact(&state));
             self.store.borrow_mut().put(key, state.encode());
         }
     }
@@ -154,14 +167,20 @@ impl Resolver {
     }
 
     /// Adds events to a state and counts them; says whether any was new.
-    fn insert(&mut self, state: &mut State, records: Vec<EventRecord>) -> bool {
+    fn insert(&mut self, time: i64, state: &mut State, records: Vec<EventRecord>) -> bool {
         let mut any = false;
         for record in records {
-            let new = state.insert(record.canonical);
+            let delay = self.delay(&stored(&record.canonical, None).event, time);
+            let new = state.insert(record.canonical, delay);
             self.emitter.accept(record.origin.partition, new);
             any |= new;
         }
         any
+    }
+
+    /// Returns by how many microseconds an event is late that arrives at `time`, where it is.
+    fn delay(&self, event: &Event<'_>, time: i64) -> Option<i64> {
+        self.rules.delayed.as_ref()?.delay(event.recorded_at, time)
     }
 
     fn mail(&mut self, mail: Vec<Mail>, outbox: &mut Vec<Mail>) {
@@ -210,32 +229,32 @@ impl Resolver {
     fn emit(&mut self) {
         for (key, InEpoch { touched, rows_before }) in self.touched.drain() {
             let rows = rows_of(&touched.state, self.scale);
-            emit_difference(&rows_before, &rows, key.shard(), &mut self.emitter);
+            emit_difference(&rows_before, &rows, key, &mut self.emitter);
             self.store.borrow_mut().put(key, touched.state.encode());
         }
     }
 }
 
 fn kind_of(state: &State) -> Option<Kind> {
-    with_fold(&state.events, |fold| fold?.opening.map(|opening| opening.kind))
+    with_fold(state, |fold| fold?.opening.map(|opening| opening.kind))
 }
 
-/// Returns what a state declares: that of an event without transaction.
-fn declared(state: &State) -> Option<Declared> {
+/// Returns what a state says that is no transaction's.
+fn fact(state: &State) -> Option<FactRecord> {
     let kind = state.events.first().and_then(|first| kind(first).ok())?;
     if kind.has_transaction() {
         return None;
     }
-    with_fold(&state.events, |fold| fold.and_then(Declared::of))
+    with_fold(state, |fold| fold.and_then(FactRecord::of))
 }
 
 fn links_now(state: &State) -> bool {
-    with_fold(&state.events, |fold| fold.is_some_and(|fold| fold.link().is_some()))
+    with_fold(state, |fold| fold.is_some_and(|fold| fold.link().is_some()))
 }
 
 fn rows_of(state: &State, scale: Scale) -> EncodedRows {
     let mut rows = EncodedRows::default();
-    with_fold(&state.events, |fold| {
+    with_fold(state, |fold| {
         if let Some(fold) = fold {
             let standing = standing(fold, &state.links);
             fold.meaning(&standing, &inflows(&state.links)).rows(scale, &mut rows);
@@ -248,7 +267,7 @@ fn rows_of(state: &State, scale: Scale) -> EncodedRows {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use trueup_ledger::{Epoch, Event, Source, Timestamp};
+    use trueup_ledger::{Epoch, Source, Timestamp};
 
     use super::super::links::Message;
     use super::*;
@@ -291,7 +310,9 @@ mod tests {
     fn mail_of_the_next_epoch_stays_out_of_a_checkpoint() {
         let directory = tempfile::tempdir().unwrap();
         let state = WorkerState::new(Some(Disk::open(directory.path(), 1 << 20).unwrap()), 0, 1);
-        let mut resolver = Resolver::new(state.kept(Space::Transactions), Scale::DEFAULT);
+        let clock = EpochClock::new(1, 0);
+        let stateful = Stateful { scale: Scale::DEFAULT, rules: Arc::default() };
+        let mut resolver = Resolver::new(state.kept(Space::Transactions), stateful, clock);
         let record = reversal();
         let (key, other) = (record.key, TransactionKey::of("a", "t2"));
         let emit = || Step { begins: Some(Phase::Emit), ..Step::default() };

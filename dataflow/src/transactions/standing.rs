@@ -4,11 +4,12 @@
 use trueup_ledger::transaction::{Fold, Inflows, OrphanCause, Standing, add_to, fold};
 use trueup_ledger::{Kind, TransactionKey};
 
-use super::state::{Claim, Derivation, Events, Links, stored};
+use super::state::{Claim, Derivation, Links, State, stored};
 
-/// Returns the fold of a state's events.
-pub(crate) fn with_fold<R>(events: &Events, f: impl FnOnce(Option<&Fold<'_, '_>>) -> R) -> R {
-    let events: Vec<_> = events.iter().map(|canonical| stored(canonical)).collect();
+/// Calls `f` with the fold of a state's events.
+pub(crate) fn with_fold<R>(state: &State, f: impl FnOnce(Option<&Fold<'_, '_>>) -> R) -> R {
+    let events = state.events.iter().map(|canonical| stored(canonical, state.delay(canonical)));
+    let events: Vec<_> = events.collect();
     f(fold(&events).as_ref())
 }
 

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use trueup_ledger::codec::{
-    CodecError, Reader, put_side_and_amount, put_text, put_varint, read_side_and_amount,
+    CodecError, Reader, content_hash, put_side_and_amount, put_text, put_varint,
+    read_side_and_amount,
 };
 use trueup_ledger::transaction::{ByCurrency, Stored};
 use trueup_ledger::{Event, Kind, Posting, Timestamp, TransactionKey};
@@ -104,17 +105,34 @@ pub(crate) struct State {
     /// The canonical bytes of the distinct events.
     pub(crate) events: Events,
     pub(crate) links: Links,
+    /// Of events that arrived late the content hash, and by how many microseconds.
+    pub(crate) delays: BTreeMap<u128, i64>,
 }
 
 impl State {
-    /// Adds an event; says whether it was new.
-    pub(crate) fn insert(&mut self, canonical: Box<[u8]>) -> bool {
+    /// Adds an event, with the time by which it is late; says whether it was new.
+    pub(crate) fn insert(&mut self, canonical: Box<[u8]>, delay: Option<i64>) -> bool {
+        if self.events.contains(&canonical) {
+            return false;
+        }
+        if let Some(delay) = delay {
+            self.delays.insert(content_hash(&canonical), delay);
+        }
         self.events.insert(canonical)
+    }
+
+    /// Returns by how many microseconds an event was late, where it was.
+    pub(crate) fn delay(&self, canonical: &[u8]) -> Option<i64> {
+        // Hardly any event is late, and hashing takes time.
+        if self.delays.is_empty() {
+            return None;
+        }
+        self.delays.get(&content_hash(canonical)).copied()
     }
 
     pub(crate) fn encode(&self) -> Box<[u8]> {
         if let (Some(only), 1, true) =
-            (self.events.first(), self.events.len(), self.links.is_empty())
+            (self.events.first(), self.events.len(), self.links.is_empty() && self.delays.is_empty())
         {
             return only.clone();
         }
@@ -123,6 +141,11 @@ impl State {
         for event in &self.events {
             put_varint(&mut out, event.len() as u128);
             out.extend_from_slice(event);
+        }
+        put_varint(&mut out, self.delays.len() as u128);
+        for (content, delay) in &self.delays {
+            out.extend_from_slice(&content.to_le_bytes());
+            out.extend_from_slice(&delay.to_le_bytes());
         }
         encode_links(&self.links, &mut out);
         out.into_boxed_slice()
@@ -144,16 +167,16 @@ impl State {
 ///
 /// # Panics
 /// As [`State::decode`].
-pub(crate) fn stored(canonical: &[u8]) -> Stored<'_> {
+pub(crate) fn stored(canonical: &[u8], delay: Option<i64>) -> Stored<'_> {
     match Event::decode(canonical) {
-        Ok(event) => Stored { event, canonical },
+        Ok(event) => Stored { event, canonical, delay },
         Err(error) => unreachable!("a stored event cannot be read back: {error}"),
     }
 }
 
 fn decode(bytes: &[u8]) -> Result<State, CodecError> {
     if bytes.first() != Some(&COMPOUND) {
-        return Ok(State { events: Events::from([bytes.into()]), links: Links::default() });
+        return Ok(State { events: Events::from([bytes.into()]), ..State::default() });
     }
     let mut reader = Reader::new(&bytes[1..]);
     let count = reader.length()?;
@@ -162,8 +185,14 @@ fn decode(bytes: &[u8]) -> Result<State, CodecError> {
         let length = reader.length()?;
         events.insert(reader.bytes(length)?.into());
     }
+    let mut delays = BTreeMap::new();
+    for _ in 0..reader.length()? {
+        let content = reader.bytes(16)?.try_into().map_err(|_| CodecError)?;
+        let delay = reader.bytes(8)?.try_into().map_err(|_| CodecError)?;
+        delays.insert(u128::from_le_bytes(content), i64::from_le_bytes(delay));
+    }
     let links = decode_links(&mut reader)?;
-    if reader.is_empty() { Ok(State { events, links }) } else { Err(CodecError) }
+    if reader.is_empty() { Ok(State { events, links, delays }) } else { Err(CodecError) }
 }
 
 fn put_key(out: &mut Vec<u8>, key: TransactionKey) {

@@ -17,7 +17,7 @@ use trueup_ledger::{Scale, Table, Terms, View};
 
 use crate::accounts::{Accounts, Declared};
 use crate::detectors::overdraft::overdraft;
-use crate::names::{AccountKey, AccountName};
+use crate::names::{AccountKey, AccountName, DatedKey};
 use crate::store::{Kept, Space, WorkerState};
 use crate::sums::{Balance, Holding, Sides, Total};
 use crate::totals::{SharedDirectory, by_epoch, consolidated, route};
@@ -34,15 +34,15 @@ enum Change {
 
 /// Builds the view.
 pub(crate) fn balances<'s>(
-    movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
+    movements: Stream<'s, u64, Vec<(DatedKey, Sides)>>,
     pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
     declarations: Stream<'s, u64, Vec<(Declared, i8)>>,
     names: Stream<'s, u64, Vec<()>>,
     directory: SharedDirectory,
     (state, scale): (&WorkerState, Scale),
 ) -> Tables<'s> {
-    let posted = movements.map(|((account, _date), posted)| {
-        Change::Sum(account, Balance { posted, ..Balance::default() })
+    let posted = movements.map(|(key, posted)| {
+        Change::Sum(key.account(), Balance { posted, ..Balance::default() })
     });
     let pending = pending
         .map(|(account, pending)| Change::Sum(account, Balance { pending, ..Balance::default() }));

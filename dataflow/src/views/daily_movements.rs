@@ -7,7 +7,7 @@ use timely::dataflow::Stream;
 use trueup_ledger::View;
 use trueup_ledger::table::Value;
 
-use crate::names::AccountKey;
+use crate::names::DatedKey;
 use crate::store::{Space, WorkerState};
 use crate::sums::Sides;
 use crate::totals::{SharedDirectory, totals};
@@ -15,7 +15,7 @@ use crate::transactions::Tables;
 
 /// Builds the view.
 pub(crate) fn daily_movements<'s>(
-    movements: Stream<'s, u64, Vec<((AccountKey, i32), Sides)>>,
+    movements: Stream<'s, u64, Vec<(DatedKey, Sides)>>,
     names: Stream<'s, u64, Vec<()>>,
     directory: SharedDirectory,
     state: &WorkerState,
@@ -26,13 +26,13 @@ pub(crate) fn daily_movements<'s>(
         directory,
         state,
         (Space::Days, View::DailyMovements),
-        |key| key.0,
+        |key| key.account(),
         |name, key, sides: &Sides, table, diff| {
             let row = [
                 Value::Text(&name.tenant),
                 Value::Text(&name.account),
                 Value::Text(&name.currency),
-                Value::Date(key.1),
+                Value::Date(key.at),
                 Value::Amount(sides.debits),
                 Value::Amount(sides.credits),
                 Value::Amount(sides.difference()),
