@@ -42,13 +42,15 @@ impl Reading {
                 self.cases.push(Case {
                     name: rest.trim().to_owned(),
                     spec: Vec::new(),
+                    decisions: Vec::new(),
                     steps: Vec::new(),
                 });
                 Ok(())
             }
             "spec:" | "decision:" => {
                 let case = self.cases.last_mut().ok_or("a quotation before any `case`")?;
-                case.spec.push(rest.trim().to_owned());
+                let quotations = if word == "spec:" { &mut case.spec } else { &mut case.decisions };
+                quotations.push(rest.trim().to_owned());
                 Ok(())
             }
             "post" | "correct" | "reverse" | "refund" | "hold" | "capture" | "release"
