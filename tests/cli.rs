@@ -93,6 +93,7 @@ fn files_below(path: &Path, found: &mut Vec<PathBuf>) {
     found.sort();
 }
 
+// spec: "carried to … quarantine"
 #[test]
 fn quarantined_records_are_counted_listed_and_shown_as_they_are() {
     let books = Books::new("3000");

@@ -23,6 +23,8 @@ mod records;
 use books::{Books, PATIENCE};
 use program::{TRUEUP, ended, started, text, trueup};
 
+// spec: "crashes and restarts never change it"
+// spec: "A reader of any sink sees whole epochs only, each once, in order"
 #[test]
 fn killed_again_and_again_it_commits_each_epoch_once() {
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();

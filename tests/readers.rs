@@ -110,6 +110,9 @@ fn read(reader: &str, store: &Path, view: &str, epoch: &str) -> (Line, Vec<Line>
     parsed(&python(&script, &[store.as_os_str(), view.as_ref(), epoch.as_ref()]))
 }
 
+// spec: "rows with `epoch` (u64, the commit), `diff` (+1 insert, -1 retract) and a key"
+// spec: "Summing `diff` per row over all epochs ≤ E gives the view at E, exactly, every row at 0 or
+// 1"
 #[test]
 fn pyarrow_and_duckdb_read_what_query_prints() {
     let books = books();
@@ -160,6 +163,12 @@ for name, (columns, wanted) in {
         assert rest == [], (name, rest[:3])
     db.sql("drop table wanted")
     print(name, *db.sql(f"select count(*) from {name}").fetchall()[0])
+# The balance as of the last day is the sum of all days; what is only pending has no day.
+days = f"select {key}, sum(net) from daily_movements group by all"
+moved = f"select {key}, balance from balances where balance <> 0"
+for one, other in [(days, f"select {key}, balance from balances"), (moved, days)]:
+    rest = db.sql(f"({one}) except ({other})").fetchall()
+    assert rest == [], rest[:3]
 # Which side is normal is declared, and declarations are no rows.
 either = "available not in (balance - pending_credits, balance + pending_debits)"
 assert db.sql(f"select count(*) from balances where {either}").fetchall()[0][0] == 0
@@ -167,6 +176,9 @@ print("postings", *db.sql("select count(*) from postings").fetchall()[0])
 assert db.sql("select count(*) from postings where status = 'pending'").fetchall()[0][0] > 5
 "#;
 
+// spec: "and the same cut across all views"
+// spec: "`balance` = posted_debits − posted_credits"
+// spec: "the balance as of a day is the prefix sum"
 #[test]
 fn in_duckdb_the_views_agree_with_each_other() {
     let books = books();

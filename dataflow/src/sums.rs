@@ -118,6 +118,7 @@ impl Total for Balance {
 mod tests {
     use super::*;
 
+    // spec: "summed with checks"
     #[test]
     #[should_panic(expected = "leaves 128 bits")]
     fn sums_never_wrap() {

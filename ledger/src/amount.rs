@@ -194,6 +194,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    // spec: "Amounts are decimal strings"
+    // spec: "NaN, exponents, signs, `1_000`, more than S fraction digits"
+    // spec: "What does not fit is quarantined, never rounded, wrapped or nulled."
     #[test]
     fn grammar() {
         let nine = Scale::DEFAULT;
@@ -224,6 +227,7 @@ mod tests {
         }
     }
 
+    // spec: "What does not fit is quarantined, never rounded, wrapped or nulled."
     #[test]
     fn forty_digits_are_out_of_range_not_wrapped() {
         let text = "9".repeat(200);
@@ -242,6 +246,9 @@ mod tests {
     }
 
     proptest! {
+        // spec: "Amounts are decimal strings or exact Avro/Debezium decimals"
+        // spec: "inside they are `i128` units of 10^-S"
+        // spec: "No float touches money."
         #[test]
         fn parse_agrees_with_an_exact_decimal(units in 0_i128..10_i128.pow(27), digits in 0_u8..=18) {
             let scale = Scale::new(digits).unwrap();

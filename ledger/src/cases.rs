@@ -16,8 +16,9 @@
 //! expect-none imbalances detector=orphan
 //! ```
 //!
-//! - `case NAME` begins a case; `spec:` and `decision:` quote what it holds, from the
-//!   specification or `docs/spec-decisions.md`.
+//! - `case NAME` begins a case; `spec:` and `decision:` quote what it holds, from
+//!   `docs/specification.md` or `docs/spec-decisions.md`, with `…` for words that are left out.
+//!   `ledger/tests/coverage.rs` looks the quotations up.
 //! - An event is `KIND TRANSACTION EVENT_ID`, then, in any order, `@EFFECTIVE` (a date or an
 //!   instant, 2026-01-01 by default), postings `ACCOUNT:AMOUNT:CURRENCY` (positive debits,
 //!   negative credits), and the options `tenant=` (acme), `leg=`, `rev=` (1, or 2 for a `correct`),
@@ -57,12 +58,14 @@ pub use parse::parse;
 pub struct Case {
     /// The name, unique in its file.
     pub name: String,
-    /// Literal quotations.
+    /// Literal quotations of the specification.
     pub spec: Vec<String>,
     /// The rules that it is of.
     pub rules: Rules,
     /// Whether it depends on the epochs in which its events arrive, and not on their set alone.
     pub is_historic: bool,
+    /// Literal quotations of `docs/spec-decisions.md`.
+    pub decisions: Vec<String>,
     /// What happens, in order. The events of earlier steps stay in the set.
     pub steps: Vec<Step>,
 }

@@ -38,14 +38,28 @@ fn posting_reason(change: impl FnOnce(&mut PostingDraft<'static>)) -> Option<Rea
     reason(|draft| draft.postings = Some(vec![posting("1"), line]))
 }
 
+// spec: "`leg` | string, default """
+// spec: "`revision` | integer ≥ 1, default 1"
 #[test]
 fn a_good_draft_is_admitted() {
     assert_eq!(reason(|_| ()), None);
     assert_eq!(reason(|d| d.postings = Some(vec![])), None);
     assert_eq!(reason(|d| d.leg = Some("fees".into())), None);
     assert_eq!(reason(|d| d.reverses = Some("ignored".into())), None);
+    let event = good().admit(Scale::DEFAULT).unwrap();
+    assert_eq!((&*event.leg, event.revision), ("", 1));
 }
 
+// spec: "a missing or ill-typed required field quarantines"
+// spec: "`v` | 1 | schema version"
+// spec: "`event_id` | string ≤ 128"
+// spec: "`tenant` | string ≤ 64"
+// spec: "`kind` | see §3"
+// spec: "`transaction_id` | string ≤ 128"
+// spec: "`revision` | integer ≥ 1"
+// spec: "`effective_at` | RFC 3339"
+// spec: "`recorded_at` | RFC 3339"
+// spec: "`source` | `{service, sequence?}`"
 #[test]
 fn fields_of_the_record() {
     use Reason::*;
@@ -60,6 +74,11 @@ fn fields_of_the_record() {
     assert_eq!(reason(|d| d.kind = Some("control_total".into())), Some(UnsupportedKind));
     assert_eq!(reason(|d| d.kind = Some("POST".into())), Some(UnknownKind));
     assert_eq!(reason(|d| d.transaction_id = None), Some(MissingField));
+    assert_eq!(reason(|d| d.transaction_id = Some("é".repeat(128).into())), None);
+    let too_long = reason(|d| d.transaction_id = Some("é".repeat(129).into()));
+    assert_eq!(too_long, Some(BadIdentifier));
+    assert_eq!(reason(|d| d.revision = Some(1)), None);
+    assert_eq!(reason(|d| d.revision = Some(0)), Some(BadRevision));
     assert_eq!(reason(|d| d.revision = Some(2)), Some(BadRevision));
     assert_eq!(
         reason(|d| d.effective_at = Some("2026-02-30T00:00:00Z".into())),
@@ -76,6 +95,7 @@ fn fields_of_the_record() {
     assert_eq!(sequence(u64::MAX), Some(BadSequence));
 }
 
+// spec: "`account` with `account: {name, normal_side, overdraft: "allowed"|"forbidden"}`"
 #[test]
 fn declarations_of_accounts() {
     use Reason::*;
@@ -115,6 +135,11 @@ fn declarations_of_accounts() {
     assert_eq!(reason(|d| d.account = Some(AccountDraft::default())), None);
 }
 
+// spec: "`correct` must have ≥ 2"
+// spec: "(elsewhere a non-empty `leg` quarantines)"
+// spec: "`refund` always carries postings."
+// spec: "`reverses` / `refunds` / `captures` / `releases` | transaction_id | the target, for those
+// kinds"
 #[test]
 fn fields_by_kind() {
     use Reason::*;
@@ -152,6 +177,11 @@ fn fields_by_kind() {
     assert_eq!(refund(None), Some(MissingField));
 }
 
+// spec: "`expires_at` | RFC 3339 | for `hold`"
+// spec: "`release`: no postings of its own."
+// spec: "(elsewhere a non-empty `leg` quarantines)"
+// spec: "`reverses` / `refunds` / `captures` / `releases` | transaction_id | the target, for those
+// kinds"
 #[test]
 fn fields_of_holds() {
     use Reason::*;
@@ -198,6 +228,11 @@ fn fields_of_holds() {
     assert_eq!(reason(|d| d.expires_at = Some("soon".into())), None);
 }
 
+// spec: "`postings` | list of `{account, side, amount, currency}` | side `debit`/`credit`; amount a
+// non-negative decimal string; currency (or any unit of account) 1–24 of `A-Z 0-9 . _ - /`, a
+// letter first"
+// spec: "Account names are `:`-separated paths (`assets:cash:eur`), ≤ 256 bytes of UTF-8, no
+// control characters."
 #[test]
 fn fields_of_a_posting() {
     use Reason::*;

@@ -203,6 +203,8 @@ fn is_rfc3339(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    // spec: "`effective_at` | RFC 3339"
+    // spec: "`recorded_at` | RFC 3339"
     #[test]
     fn forms() {
         let rows: &[(&str, Option<(i64, u32)>)] = &[
@@ -233,6 +235,7 @@ mod tests {
         }
     }
 
+    // spec: "effective_date (UTC)"
     #[test]
     fn dates_are_utc() {
         let late = Timestamp::parse("2026-01-01T00:30:00+01:00").unwrap();

@@ -61,6 +61,7 @@ fn changes() -> impl Strategy<Value = (View, Vec<Vec<(Row, i8)>>)> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    // spec: "Every view is published as a delta stream"
     #[test]
     fn every_type_survives((view, parts) in changes(), digits in 0_u8..=18) {
         let scale = Scale::new(digits).unwrap();
@@ -117,6 +118,7 @@ fn totals_are_signed_and_never_overflow() {
     );
 }
 
+// spec: "never rounded, wrapped or nulled"
 #[test]
 fn what_does_not_fit_is_named() {
     for units in [MAX + 1, -MAX - 1, i128::MAX, i128::MIN] {
@@ -209,6 +211,8 @@ fn a_file_left_by_another_attempt_is_not_replaced() {
     }
 }
 
+// spec: "Summing `diff` per row over all epochs ≤ E gives the view at E"
+// spec: "older ones stay auditable"
 #[test]
 fn a_filter_and_an_older_epoch_choose_rows() {
     let store = MemoryStore::new();
@@ -228,6 +232,8 @@ fn a_filter_and_an_older_epoch_choose_rows() {
     assert_eq!(keys(None, Some(&only_b)), [other]);
 }
 
+// spec: "*quarantined* (with reason and raw bytes)"
+// spec: "carried to … quarantine"
 #[test]
 fn quarantine_keeps_raw_bytes() {
     let record = |n: usize| QuarantineRecord {

@@ -18,6 +18,7 @@ fn errors(text: &str) -> Vec<String> {
 
 const GOOD_SOURCE: &str = "[[source]]\nname = \"a\"\ntype = \"local_log\"\npath = \"log\"\n";
 
+// spec: "S = `amount_scale`, default 9"
 #[test]
 fn the_smallest_configuration_has_the_defaults() {
     let text = format!("store = \"books\"\n{GOOD_SOURCE}");
@@ -175,6 +176,7 @@ fn passwords_are_not_printed() {
     assert!(found.iter().all(|error| !error.to_string().contains("hunter2")));
 }
 
+// spec: "S = `amount_scale`, default 9, 0..=18"
 #[test]
 fn every_mistake_is_reported_at_once() {
     let text = "\

@@ -22,6 +22,7 @@ fn writers(store: &Path) -> BTreeSet<String> {
     writers
 }
 
+// spec: "worker and process counts"
 #[test]
 fn processes_make_the_books_of_one() {
     for (processes, partitions) in [(2, 5), (3, 2)] {

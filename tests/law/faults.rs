@@ -60,6 +60,7 @@ fn lost_requests_and_replies_do_not_show() {
     }
 }
 
+// spec: "crashes and restarts never change it"
 #[test]
 fn a_store_that_dies_at_any_call_loses_nothing() {
     let input = input(200, 42);

@@ -157,6 +157,9 @@ fn all_amid(
     sound
 }
 
+// spec: "*quarantined* (with reason and raw bytes)"
+// spec: "A field of this table given twice, NaN, exponents, signs, `1_000`, more than S fraction
+// digits, trailing garbage, nesting > 32, a record > 1 MiB: quarantined."
 #[test]
 fn every_poison_is_quarantined_as_it_is() {
     let dir = tempfile::tempdir().unwrap();

@@ -11,6 +11,13 @@ use crate::judge::{self, Look};
 use crate::records::{self, Records};
 use crate::runs::{Job, memory};
 
+// spec: "Every view is a function of the *set* of accepted events."
+// spec: "Each input record ends as exactly one of: *applied* (accepted into the set, though it be a
+// conflict or an orphan), *duplicate*, *quarantined*"
+// spec: "`read = applied + duplicate + quarantined` holds per source partition in every commit."
+// spec: "A reader of any sink sees whole epochs only, each once, in order"
+// spec: "Summing `diff` per row over all epochs ≤ E gives the view at E, exactly, every row at 0 or
+// 1 and every key at most once."
 #[test]
 fn every_epoch_is_what_the_reference_has() {
     let dir = tempfile::tempdir().unwrap();
@@ -97,6 +104,8 @@ fn bring(way: &Way, records: &Records, dir: &TempDir) -> (Arc<dyn Store>, Vec<Pa
     (store, paths)
 }
 
+// spec: "Arrival order, batch cuts, … redelivery, a backfill running beside live traffic"
+// spec: "Same set, same digest."
 #[test]
 fn the_same_set_has_the_same_digests_however_it_comes() {
     let records = Records::generate(6_000, 22);

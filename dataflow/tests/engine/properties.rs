@@ -300,6 +300,7 @@ proptest! {
         holds(Implementation::Engine, &epochs, workers)?;
     }
 
+    // spec: "Every view is a function of the *set* of accepted events. Arrival order, batch cuts"
     #[test]
     fn any_order_of_one_set_in_the_engine(orders in two_orders()) {
         one_set_one_end(Implementation::Engine, orders)?;
@@ -310,6 +311,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
+    // spec: "chains of any depth, arriving in any order"
     #[test]
     fn long_chains_in_the_engine(epochs in cut(chain()), workers in workers()) {
         holds(Implementation::Engine, &epochs, workers)?;
@@ -355,6 +357,7 @@ proptest! {
     }
 
     /// What travels between processes is encoded, what travels between threads is not.
+    // spec: "worker and process counts"
     #[test]
     fn processes_change_the_same_rows_as_threads(
         epochs in any_workload(),

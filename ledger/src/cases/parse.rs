@@ -61,13 +61,15 @@ impl Reading {
                     spec: Vec::new(),
                     rules: Rules::default(),
                     is_historic: false,
+                    decisions: Vec::new(),
                     steps: Vec::new(),
                 });
                 Ok(())
             }
             "spec:" | "decision:" => {
                 let case = self.cases.last_mut().ok_or("a quotation before any `case`")?;
-                case.spec.push(rest.trim().to_owned());
+                let quotations = if word == "spec:" { &mut case.spec } else { &mut case.decisions };
+                quotations.push(rest.trim().to_owned());
                 Ok(())
             }
             "rules" => self.rules(rest),

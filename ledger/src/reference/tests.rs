@@ -33,6 +33,7 @@ fn event(id: usize, target: Option<usize>) -> Event<'static> {
     }
 }
 
+// spec: "chains of any depth, arriving in any order"
 #[test]
 fn a_chain_of_100_000_reversals_is_walked_not_recursed() {
     let last = 100_000;
@@ -54,6 +55,7 @@ fn a_chain_of_100_000_reversals_is_walked_not_recursed() {
     }
 }
 
+// spec: "Transactions that reverse each other in a circle (or themselves) derive nothing"
 #[test]
 fn a_circle_of_100_000_reversals_is_found() {
     let size = 100_000;

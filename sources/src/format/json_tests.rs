@@ -18,6 +18,8 @@ fn rejected(raw: impl AsRef<[u8]>) -> Rejection {
     Json.decode(raw.as_ref()).expect_err("is rejected")
 }
 
+// spec: "Unknown fields are ignored and counted (schema drift)"
+// spec: "`metadata` | any JSON"
 #[test]
 fn an_event_is_read_and_unknown_fields_are_counted() {
     let decoded = Json.decode(EVENT.as_bytes()).unwrap();
@@ -30,6 +32,11 @@ fn an_event_is_read_and_unknown_fields_are_counted() {
     assert_eq!(Json.correlation_id(EVENT.as_bytes()).as_deref(), Some("c-\"1"));
 }
 
+// spec: "One JSON object per record"
+// spec: "ill-typed required field quarantines"
+// spec: "A field of this table given twice, NaN, exponents … trailing garbage"
+// spec: "Amounts are decimal strings"
+// spec: "No float touches money."
 #[test]
 fn each_fault_has_its_reason() {
     use Reason::{BadSyntax, BadType, DuplicateField};
@@ -85,6 +92,7 @@ fn each_fault_has_its_reason() {
     assert_eq!(rejected("\u{feff}{}").reason, BadSyntax);
 }
 
+// spec: "nesting > 32, a record > 1 MiB: quarantined"
 #[test]
 fn size_and_depth_have_exact_bounds() {
     let sized = |bytes: usize| format!("{{\"x\":\"{}\"}}", "a".repeat(bytes - 8));
@@ -99,6 +107,7 @@ fn size_and_depth_have_exact_bounds() {
     assert_eq!(rejected(nested(400_000)).reason, Reason::TooDeep);
 }
 
+// spec: "`correlation_id` | string, optional"
 #[test]
 fn correlation_ids_are_found_in_broken_records() {
     let rows: [(&[u8], Option<&str>); 5] = [
