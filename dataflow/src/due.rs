@@ -40,10 +40,6 @@ impl DueRow {
         DueRow { due, view: view as u8, row: row.into() }
     }
 
-    pub(crate) fn of_bytes(view: u8, row: &[u8], due: i64) -> DueRow {
-        DueRow { due, view, row: row.into() }
-    }
-
     fn key(&self) -> RowKey {
         let mut bytes = Vec::new();
         self.encode(&mut bytes);
@@ -68,11 +64,8 @@ pub(crate) fn when_due<'s>(
     since: u64,
 ) -> Tables<'s> {
     let by_row = |change: &(DueRow, i8)| u64::from(change.0.key().shard());
-    let mut waiting = Waiting {
-        kept: state.kept(Space::Due),
-        timer: clock.timer(),
-        clock: clock.clone(),
-    };
+    let mut waiting =
+        Waiting { kept: state.kept(Space::Due), timer: clock.timer(), clock: clock.clone() };
     waiting.restore(state);
     every_epoch("WhenDue", rows, by_row, since, move |epoch, changes| waiting.epoch(epoch, changes))
 }

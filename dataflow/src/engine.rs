@@ -24,6 +24,7 @@ use crate::store::WorkerState;
 use crate::time::EpochClock;
 use crate::totals::{SharedDirectory, record_names};
 use crate::transactions::{Changes, Surroundings, Transactions};
+use crate::views::alerts::alerts;
 use crate::views::balances::balances;
 use crate::views::daily_movements::daily_movements;
 use crate::views::source_continuity::{RangeSet, continuities, source_continuity};
@@ -135,6 +136,8 @@ impl Engine {
                 sequence_gap(continuities, scale),
                 when_due(due, &clock, state, since),
             ]);
+            let alerts = alerts(all.clone(), &clock, rules, state, since);
+            let all = all.concat(alerts);
             let done = clock.clone();
             publish(all, accepted, index, first_epoch, move |output| {
                 // Whoever acts on the next epoch may ask for the time of this one.

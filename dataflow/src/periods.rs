@@ -194,7 +194,8 @@ impl Periods {
             self.in_force.insert(month, (named, since));
         }
         let months: BTreeSet<&Month> = before.keys().chain(self.in_force.keys()).collect();
-        let changed = months.into_iter().filter(|month| before.get(month) != self.in_force.get(month));
+        let changed =
+            months.into_iter().filter(|month| before.get(month) != self.in_force.get(month));
         changed.map(|month| self.closing(*month)).collect()
     }
 
@@ -217,7 +218,8 @@ impl Periods {
         }
         let closed = months.into_iter().filter_map(|(month, events)| {
             let (_, newest) = events.last_key_value()?;
-            let mut reopenings = events.iter().rev().filter(|(_, kind)| **kind == Kind::ReopenPeriod);
+            let mut reopenings =
+                events.iter().rev().filter(|(_, kind)| **kind == Kind::ReopenPeriod);
             let named = reopenings.next().map(|((_, Reverse(event_id), _), _)| (*event_id).into());
             (*newest == Kind::ClosePeriod).then_some((month, named))
         });

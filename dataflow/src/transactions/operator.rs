@@ -78,7 +78,8 @@ fn build<'s, 'i>(
     let (mut pending_output, pending) = new_output::<(AccountKey, Sides)>(&mut builder);
     let (mut fact_output, facts) = new_output::<(FactRecord, i8)>(&mut builder);
     let (mut shard_output, shards) = new_output::<((Book, u8), Sides)>(&mut builder);
-    let (mut pending_shard_output, pending_shards) = new_output::<((Book, u8), Sides)>(&mut builder);
+    let (mut pending_shard_output, pending_shards) =
+        new_output::<((Book, u8), Sides)>(&mut builder);
     let (mut late_output, late) = new_output::<LateLine>(&mut builder);
     let (mut clearing_output, clearing) = new_output::<ClearingLine>(&mut builder);
     let (mut name_output, names) = new_output::<AccountName>(&mut builder);

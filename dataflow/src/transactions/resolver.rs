@@ -55,7 +55,11 @@ struct InEpoch {
 }
 
 impl Resolver {
-    pub(crate) fn new(store: States, Stateful { scale, rules }: Stateful, clock: EpochClock) -> Resolver {
+    pub(crate) fn new(
+        store: States,
+        Stateful { scale, rules }: Stateful,
+        clock: EpochClock,
+    ) -> Resolver {
         let emitter = Emitter::new(&rules);
         Resolver { store, scale, rules, clock, emitter, touched: HashMap::default() }
     }

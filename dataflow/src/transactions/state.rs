@@ -131,9 +131,11 @@ impl State {
     }
 
     pub(crate) fn encode(&self) -> Box<[u8]> {
-        if let (Some(only), 1, true) =
-            (self.events.first(), self.events.len(), self.links.is_empty() && self.delays.is_empty())
-        {
+        if let (Some(only), 1, true) = (
+            self.events.first(),
+            self.events.len(),
+            self.links.is_empty() && self.delays.is_empty(),
+        ) {
             return only.clone();
         }
         let mut out = vec![COMPOUND];

@@ -41,7 +41,9 @@ pub(crate) fn alerts<'s>(
     };
     alerts.restore(state);
     let by_key = |change: &Change| u64::from(change.key.shard());
-    every_epoch("Alerts", changes, by_key, since, move |epoch, changes| alerts.epoch(epoch, changes))
+    every_epoch("Alerts", changes, by_key, since, move |epoch, changes| {
+        alerts.epoch(epoch, changes)
+    })
 }
 
 /// A row of `imbalances` that comes (1) or goes (-1).
@@ -210,9 +212,7 @@ fn push(view: View, row: &[u8], table: &mut Table, diff: i8) {
 }
 
 /// The key of an imbalance: 128 bits of BLAKE3 over the columns of its key.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct ImbalanceKey(u128);
 
 impl ImbalanceKey {

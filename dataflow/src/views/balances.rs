@@ -41,9 +41,8 @@ pub(crate) fn balances<'s>(
     directory: SharedDirectory,
     (state, scale): (&WorkerState, Scale),
 ) -> Tables<'s> {
-    let posted = movements.map(|(key, posted)| {
-        Change::Sum(key.account(), Balance { posted, ..Balance::default() })
-    });
+    let posted = movements
+        .map(|(key, posted)| Change::Sum(key.account(), Balance { posted, ..Balance::default() }));
     let pending = pending
         .map(|(account, pending)| Change::Sum(account, Balance { pending, ..Balance::default() }));
     let declarations =

@@ -1,11 +1,12 @@
 //! Every hand-written case, each step an epoch.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use trueup_ledger::Event;
 use trueup_ledger::cases::{Case, parse};
 
-use crate::harness::{Implementation, against_reference};
+use crate::harness::{Implementation, Input, against_reference};
 
 fn all_cases() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases");
@@ -22,8 +23,10 @@ fn check(
     workers: usize,
     change: impl Fn(&[Event<'static>]) -> Vec<Event<'static>>,
 ) {
-    let epochs: Vec<_> = case.steps.iter().map(|step| change(&step.events)).collect();
-    let outcome = against_reference(implementation, &epochs, workers, |epoch, views| {
+    let steps = case.steps.iter().map(|step| (step.at, change(&step.events)));
+    let (times, epochs): (_, Vec<_>) = steps.unzip();
+    let input = Input { rules: Arc::new(case.rules.clone()), times, epochs: epochs.into() };
+    let outcome = against_reference(implementation, &input, workers, |epoch, views| {
         case.steps[epoch].check(views)
     });
     if let Err(error) = outcome {
@@ -41,20 +44,25 @@ fn step_by_step(implementation: Implementation, many: usize) {
     }
 }
 
-/// Each event an epoch of its own: only the last epoch of a step is checked against the case, every
-/// one against the reference.
+/// Each event an epoch of its own: only the last epoch of a step is checked against the case, and that
+/// only where the case is of sets alone; every one against the reference.
 fn event_by_event(implementation: Implementation) {
     for case in &all_cases() {
         let mut epochs = Vec::new();
+        let mut times = Vec::new();
         let mut ends = Vec::new();
         for step in &case.steps {
             epochs.extend(step.events.iter().map(|event| vec![event.clone()]));
+            // One in which nothing but time goes by is an epoch too.
+            epochs.extend(step.events.is_empty().then(Vec::new));
+            times.resize(epochs.len(), step.at);
             ends.push(epochs.len());
         }
-        let outcome = against_reference(implementation, &epochs, 2, |epoch, views| {
+        let input = Input { rules: Arc::new(case.rules.clone()), times, epochs: epochs.into() };
+        let outcome = against_reference(implementation, &input, 2, |epoch, views| {
             match ends.iter().position(|end| *end == epoch + 1) {
-                Some(step) => case.steps[step].check(views),
-                None => Ok(()),
+                Some(step) if !case.is_historic => case.steps[step].check(views),
+                _ => Ok(()),
             }
         });
         if let Err(error) = outcome {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use timely::dataflow::Stream;
 use trueup_dataflow::record::EventRecord;
 use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError, WorkerState};
-use trueup_dataflow::transactions::{Changes, Stateful, Transactions};
-use trueup_dataflow::{Connection, Engine, EpochOutput, Host, Hosts, Links, Origin};
-use trueup_ledger::reference::Reference;
+use trueup_dataflow::transactions::{Changes, Stateful, Surroundings, Transactions};
+use trueup_dataflow::{Connection, Engine, EpochOutput, Host, Hosts, Links, Origin, Setup};
+use trueup_ledger::reference::{Alerts, Reference};
 use trueup_ledger::table::{Row, Rows};
-use trueup_ledger::{Epoch, Event, Scale, View};
+use trueup_ledger::{Delayed, Epoch, Event, Rules, Scale, Timestamp, View};
 
 use crate::twin::ReduceTwin;
 
@@ -29,17 +29,58 @@ pub(crate) enum Implementation {
     Twin,
 }
 
-impl Transactions for Implementation {
+/// An implementation under rules.
+struct Ruled(Implementation, Arc<Rules>);
+
+impl Transactions for Ruled {
     fn build<'s>(
         self,
         events: Stream<'s, u64, Vec<EventRecord>>,
-        state: &WorkerState,
+        surroundings: Surroundings<'s, '_>,
     ) -> Changes<'s> {
-        let scale = Scale::DEFAULT;
-        match self {
-            Implementation::Engine => Stateful { scale }.build(events, state),
-            Implementation::Twin => ReduceTwin { scale }.build(events, state),
+        let (scale, Ruled(implementation, rules)) = (Scale::DEFAULT, self);
+        match implementation {
+            Implementation::Engine => Stateful { scale, rules }.build(events, surroundings),
+            Implementation::Twin => ReduceTwin { scale, rules }.build(events, surroundings),
         }
+    }
+}
+
+/// Events cut into epochs, and what rows depend on beside them.
+#[derive(Clone)]
+pub(crate) struct Input {
+    pub(crate) rules: Arc<Rules>,
+    /// The epoch times, in microseconds since 1970.
+    pub(crate) times: Vec<i64>,
+    pub(crate) epochs: Arc<[Vec<Event<'static>>]>,
+}
+
+impl Input {
+    /// Puts an epoch at each second, under rules by which everything happens within few of them.
+    pub(crate) fn of(epochs: &[Vec<Event<'static>>]) -> Input {
+        let rules = Rules {
+            clearing: [("stripe", "cash"), ("adyen", "cash"), ("bank", "revenue")]
+                .map(|(processor, account)| (processor.into(), account.into()))
+                .into(),
+            delayed: Some(Delayed { after: 2_000_000, since: Timestamp::from_parts(1, 0) }),
+            // The days of these events are the first of 1970, as their epochs are.
+            statement_mismatch_after: 3_000_000,
+            alert_grace: 2_000_000,
+        };
+        let times = (0..epochs.len() as i64).map(|second| second * 1_000_000).collect();
+        Input { rules: Arc::new(rules), times, epochs: epochs.into() }
+    }
+
+    /// Puts all epochs at one instant, under rules by which it does not matter which is which.
+    pub(crate) fn at_one_time(epochs: &[Vec<Event<'static>>]) -> Input {
+        let Input { rules, epochs, .. } = Input::of(epochs);
+        // An alert is raised later than its imbalance began, and here nothing is.
+        let rules = Rules { delayed: None, ..(*rules).clone() };
+        Input { rules: Arc::new(rules), times: vec![10_000_000; epochs.len()], epochs }
+    }
+
+    fn time(&self, epoch: usize) -> i64 {
+        epoch.checked_sub(1).map_or(i64::MIN, |before| self.times[before])
     }
 }
 
@@ -94,22 +135,19 @@ const STUCK: Duration = Duration::from_secs(60);
 /// Where a worker does.
 pub(crate) fn changes(
     implementation: Implementation,
-    epochs: &[Vec<Event<'static>>],
+    input: &Input,
     workers: usize,
 ) -> Vec<Vec<EpochOutput>> {
-    live(implementation, epochs, whole(epochs, workers))
+    live(implementation, input, whole(input, workers))
 }
 
-fn whole(epochs: &[Vec<Event<'static>>], workers: usize) -> Life {
-    Life { from: 0, to: epochs.len(), workers, checkpoints: Vec::new(), disk: None }
+fn whole(input: &Input, workers: usize) -> Life {
+    Life { from: 0, to: input.epochs.len(), workers, checkpoints: Vec::new(), disk: None }
 }
 
 /// As [`changes`], on `processes` of one worker each that talk through sockets as those of a cluster
 /// do.
-pub(crate) fn changes_of_cluster(
-    epochs: &[Vec<Event<'static>>],
-    processes: usize,
-) -> Vec<Vec<EpochOutput>> {
+pub(crate) fn changes_of_cluster(input: &Input, processes: usize) -> Vec<Vec<EpochOutput>> {
     let mut sockets: Vec<Vec<Option<Connection>>> =
         (0..processes).map(|_| (0..processes).map(|_| None).collect()).collect();
     for (one, other) in (0..processes).flat_map(|one| (0..one).map(move |other| (one, other))) {
@@ -117,7 +155,7 @@ pub(crate) fn changes_of_cluster(
         sockets[one][other] = Some(Connection::Unix(mine));
         sockets[other][one] = Some(Connection::Unix(theirs));
     }
-    live_on(Implementation::Engine, epochs, whole(epochs, processes), |work| {
+    live_on(Implementation::Engine, input, whole(input, processes), |work| {
         let start = |(process, connections)| {
             let work = work.clone();
             let links = Links { process, connections, lost: Arc::new(|_, _| ()) };
@@ -127,17 +165,17 @@ pub(crate) fn changes_of_cluster(
     })
 }
 
-/// Runs a part of `epochs`, from the state that is on disk.
+/// Runs a part of an input, from the state that is on disk.
 ///
 /// # Panics
 /// Where a worker does.
 pub(crate) fn live(
     implementation: Implementation,
-    epochs: &[Vec<Event<'static>>],
+    input: &Input,
     life: Life,
 ) -> Vec<Vec<EpochOutput>> {
     let workers = life.workers;
-    live_on(implementation, epochs, life, |work| {
+    live_on(implementation, input, life, |work| {
         vec![Hosts::start(workers, move |host| work(host)).unwrap()]
     })
 }
@@ -146,15 +184,15 @@ type Work = Arc<dyn Fn(&mut Host<'_>) + Send + Sync>;
 
 fn live_on(
     implementation: Implementation,
-    epochs: &[Vec<Event<'static>>],
+    input: &Input,
     life: Life,
     start: impl FnOnce(Work) -> Vec<Hosts>,
 ) -> Vec<Vec<EpochOutput>> {
     let shared = Arc::new(Shared::default());
     shared.on_disk.store(life.from as u64, Ordering::SeqCst);
     let on_workers = Arc::clone(&shared);
-    let owned: Arc<[Vec<Event<'static>>]> = epochs[life.from..life.to].into();
-    let expected = owned.len();
+    let owned = input.clone();
+    let expected = life.to - life.from;
     let hosts = start(Arc::new(move |host: &mut Host<'_>| {
         work(host, implementation, &owned, &life, &on_workers);
     }));
@@ -168,7 +206,7 @@ fn live_on(
 fn work(
     host: &mut Host<'_>,
     implementation: Implementation,
-    epochs: &[Vec<Event<'static>>],
+    input: &Input,
     life: &Life,
     shared: &Arc<Shared>,
 ) {
@@ -184,8 +222,18 @@ fn work(
         }
         sink.outputs.lock().unwrap().entry(output.epoch).or_default().push(output);
     };
-    let mut engine = Engine::build(host, implementation, Scale::DEFAULT, &state, first, hand_over);
-    for events in epochs {
+    let setup = Setup {
+        scale: Scale::DEFAULT,
+        rules: Arc::clone(&input.rules),
+        state: &state,
+        first_epoch: first,
+        since_time: input.time(life.from),
+    };
+    let transactions = Ruled(implementation, Arc::clone(&input.rules));
+    let mut engine = Engine::build(host, transactions, &setup, hand_over);
+    let epochs = &input.epochs[life.from..life.to];
+    let times = &input.times[life.from..life.to];
+    for (events, time) in epochs.iter().zip(times) {
         for (ordinal, event) in events.iter().enumerate() {
             if ordinal % workers == index {
                 let partition = u32::try_from(ordinal % PARTITIONS).unwrap();
@@ -209,7 +257,7 @@ fn work(
             state.release(Epoch(shared.on_disk.load(Ordering::SeqCst)));
             state.request_seal(epoch);
         }
-        engine.close();
+        engine.close(*time);
         host.step();
     }
     let complete = |outputs: &Outputs| {
@@ -275,24 +323,28 @@ impl Changed {
 /// them to `check`.
 pub(crate) fn against_reference(
     implementation: Implementation,
-    epochs: &[Vec<Event<'static>>],
+    input: &Input,
     workers: usize,
     mut check: impl FnMut(usize, &Views) -> Result<(), String>,
 ) -> Result<(), String> {
-    let outputs = changes(implementation, epochs, workers);
-    judge(implementation, epochs, outputs, &mut check)
+    let outputs = changes(implementation, input, workers);
+    judge(implementation, input, outputs, &mut check)
 }
 
 /// Compares the views with the reference's after every epoch.
 pub(crate) fn judge(
     implementation: Implementation,
-    epochs: &[Vec<Event<'static>>],
+    input: &Input,
     outputs: Vec<Vec<EpochOutput>>,
     check: &mut impl FnMut(usize, &Views) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut reference = Reference::new(Scale::DEFAULT);
+    let rules = input.rules.as_ref().clone();
+    let mut alerts = Alerts::new(Scale::DEFAULT, rules.clone());
+    let mut reference = Reference::with_rules(Scale::DEFAULT, rules);
     let mut views: Views = View::ALL.into_iter().map(|view| (view, Rows::default())).collect();
-    for (epoch, (events, shares)) in epochs.iter().zip(outputs).enumerate() {
+    for (epoch, (events, shares)) in input.epochs.iter().zip(outputs).enumerate() {
+        let time = input.times[epoch];
+        reference.begin_epoch(time);
         let mut applied = 0;
         for event in events {
             applied += u64::from(reference.insert(event.clone()));
@@ -309,7 +361,9 @@ pub(crate) fn judge(
                 views.entry(table.view()).or_default().apply(table);
             }
         }
-        let expected = reference.views();
+        let mut expected = reference.views();
+        alerts.step(Epoch(epoch as u64 + 1), time, &expected[&View::Imbalances]);
+        expected.insert(View::Alerts, alerts.rows());
         for view in View::ALL {
             if let Some(defect) = views[&view].defect(view) {
                 return Err(format!("epoch {epoch}: {defect}"));

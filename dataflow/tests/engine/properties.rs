@@ -2,12 +2,16 @@
 
 use proptest::prelude::*;
 use trueup_ledger::{
-    Amount, Declaration, Event, Kind, Overdraft, Posting, Side, Source, Terms, Timestamp,
+    Amount, Declaration, Event, Fact, Kind, Overdraft, Posting, Side, Source, Terms, Timestamp,
 };
 
 use crate::harness::{
-    Changed, Implementation, Views, against_reference, changes, changes_of_cluster,
+    Changed, Implementation, Input, Views, against_reference, changes, changes_of_cluster,
 };
+
+mod facts;
+
+pub(crate) use facts::fact;
 
 fn posting() -> impl Strategy<Value = Posting<'static>> {
     let account = prop::sample::select(vec!["cash", "revenue", "tax:päid"]);
@@ -157,7 +161,8 @@ pub(crate) fn account() -> impl Strategy<Value = Event<'static>> {
             let normal_side = if is_credit { Side::Credit } else { Side::Debit };
             let overdraft = if is_forbidden { Overdraft::Forbidden } else { Overdraft::Allowed };
             let terms = Terms { normal_side, overdraft };
-            event.declaration = Some(Declaration { account: named.account, terms });
+            let declaration = Declaration { account: named.account, terms };
+            event.fact = Some(Box::new(Fact::Account(declaration)));
             event
         },
     )
@@ -226,6 +231,7 @@ fn any_workload() -> impl Strategy<Value = Epochs> {
         workload(link(), 30),
         workload(resolution(), 24),
         workload(account(), 24),
+        workload(fact(), 30),
         cut(chain()),
     ]
 }
@@ -233,11 +239,11 @@ fn any_workload() -> impl Strategy<Value = Epochs> {
 /// Holds the views of every epoch against the reference; returns the last.
 fn holds(
     implementation: Implementation,
-    epochs: &Epochs,
+    input: &Input,
     workers: usize,
 ) -> Result<Option<Views>, TestCaseError> {
     let mut last = None;
-    let outcome = against_reference(implementation, epochs, workers, |_, views| {
+    let outcome = against_reference(implementation, input, workers, |_, views| {
         last = Some(views.clone());
         Ok(())
     });
@@ -250,27 +256,32 @@ fn workers() -> impl Strategy<Value = usize> {
 
 /// A set of events and the same in another order.
 fn two_orders() -> impl Strategy<Value = [Vec<Event<'static>>; 2]> {
-    prop::collection::vec(prop_oneof![event(), resolution(), account()], 1..20)
+    let fact = fact().prop_filter("what a month holds depends on when it was closed", |event| {
+        !event.kind.is_of_period()
+    });
+    prop::collection::vec(prop_oneof![event(), resolution(), account(), fact], 1..20)
         .prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle()))
         .prop_map(|(events, shuffled)| [events, shuffled])
 }
 
-/// The same set in another order and other epochs ends in the same views.
+/// The same set in another order and other epochs ends in the same views, as far as they are not of
+/// time.
 fn one_set_one_end(
     implementation: Implementation,
     [events, shuffled]: [Vec<Event<'static>>; 2],
 ) -> Result<(), TestCaseError> {
-    let one_by_one = shuffled.into_iter().map(|event| vec![event]).collect();
-    let in_one = holds(implementation, &vec![events], 2)?;
-    let in_many = holds(implementation, &one_by_one, 2)?;
+    let one_by_one: Vec<_> = shuffled.into_iter().map(|event| vec![event]).collect();
+    let in_one = holds(implementation, &Input::at_one_time(&[events]), 2)?;
+    let in_many = holds(implementation, &Input::at_one_time(&one_by_one), 2)?;
     prop_assert_eq!(in_one, in_many);
     Ok(())
 }
 
 /// Both change the same rows in the same epochs, however many workers each has.
 fn same_changes(epochs: &Epochs, workers: [usize; 2]) -> Result<(), TestCaseError> {
-    let engine = changes(Implementation::Engine, epochs, workers[0]);
-    let twin = changes(Implementation::Twin, epochs, workers[1]);
+    let input = Input::of(epochs);
+    let engine = changes(Implementation::Engine, &input, workers[0]);
+    let twin = changes(Implementation::Twin, &input, workers[1]);
     for (epoch, (engine, twin)) in engine.iter().zip(&twin).enumerate() {
         prop_assert_eq!(Changed::of(engine), Changed::of(twin), "epoch {}", epoch);
     }
@@ -282,25 +293,30 @@ proptest! {
 
     #[test]
     fn any_events_in_the_engine(epochs in workload(event(), 24), workers in workers()) {
-        holds(Implementation::Engine, &epochs, workers)?;
+        holds(Implementation::Engine, &Input::of(&epochs), workers)?;
     }
 
     #[test]
     fn chains_and_circles_in_the_engine(epochs in workload(link(), 30), workers in workers()) {
-        holds(Implementation::Engine, &epochs, workers)?;
+        holds(Implementation::Engine, &Input::of(&epochs), workers)?;
     }
 
     #[test]
     fn holds_in_the_engine(epochs in workload(resolution(), 24), workers in workers()) {
-        holds(Implementation::Engine, &epochs, workers)?;
+        holds(Implementation::Engine, &Input::of(&epochs), workers)?;
     }
 
     #[test]
     fn accounts_in_the_engine(epochs in workload(account(), 24), workers in workers()) {
-        holds(Implementation::Engine, &epochs, workers)?;
+        holds(Implementation::Engine, &Input::of(&epochs), workers)?;
     }
 
     // spec: "Every view is a function of the *set* of accepted events. Arrival order, batch cuts"
+    #[test]
+    fn facts_in_the_engine(epochs in workload(fact(), 40), workers in workers()) {
+        holds(Implementation::Engine, &Input::of(&epochs), workers)?;
+    }
+
     #[test]
     fn any_order_of_one_set_in_the_engine(orders in two_orders()) {
         one_set_one_end(Implementation::Engine, orders)?;
@@ -314,32 +330,37 @@ proptest! {
     // spec: "chains of any depth, arriving in any order"
     #[test]
     fn long_chains_in_the_engine(epochs in cut(chain()), workers in workers()) {
-        holds(Implementation::Engine, &epochs, workers)?;
+        holds(Implementation::Engine, &Input::of(&epochs), workers)?;
     }
 
     #[test]
     fn any_events_in_the_twin(epochs in workload(event(), 24), workers in workers()) {
-        holds(Implementation::Twin, &epochs, workers)?;
+        holds(Implementation::Twin, &Input::of(&epochs), workers)?;
     }
 
     #[test]
     fn chains_and_circles_in_the_twin(epochs in workload(link(), 30), workers in workers()) {
-        holds(Implementation::Twin, &epochs, workers)?;
+        holds(Implementation::Twin, &Input::of(&epochs), workers)?;
     }
 
     #[test]
     fn holds_in_the_twin(epochs in workload(resolution(), 24), workers in workers()) {
-        holds(Implementation::Twin, &epochs, workers)?;
+        holds(Implementation::Twin, &Input::of(&epochs), workers)?;
     }
 
     #[test]
     fn accounts_in_the_twin(epochs in workload(account(), 24), workers in workers()) {
-        holds(Implementation::Twin, &epochs, workers)?;
+        holds(Implementation::Twin, &Input::of(&epochs), workers)?;
+    }
+
+    #[test]
+    fn facts_in_the_twin(epochs in workload(fact(), 30), workers in workers()) {
+        holds(Implementation::Twin, &Input::of(&epochs), workers)?;
     }
 
     #[test]
     fn long_chains_in_the_twin(epochs in cut(chain()), workers in workers()) {
-        holds(Implementation::Twin, &epochs, workers)?;
+        holds(Implementation::Twin, &Input::of(&epochs), workers)?;
     }
 
     #[test]
@@ -363,8 +384,9 @@ proptest! {
         epochs in any_workload(),
         processes in 2_usize..4,
     ) {
-        let threads = changes(Implementation::Engine, &epochs, 2);
-        let cluster = changes_of_cluster(&epochs, processes);
+        let input = Input::of(&epochs);
+        let threads = changes(Implementation::Engine, &input, 2);
+        let cluster = changes_of_cluster(&input, processes);
         for (epoch, (threads, cluster)) in threads.iter().zip(&cluster).enumerate() {
             prop_assert_eq!(Changed::of(threads), Changed::of(cluster), "epoch {}", epoch);
         }

@@ -6,8 +6,8 @@ use trueup_dataflow::EpochOutput;
 use trueup_dataflow::store::{Disk, StateError};
 use trueup_ledger::{Epoch, Event};
 
-use crate::harness::{Changed, Implementation, Life, judge, live};
-use crate::properties::{account, event, link, resolution, workload};
+use crate::harness::{Changed, Implementation, Input, Life, judge, live};
+use crate::properties::{account, event, fact, link, resolution, workload};
 
 const CACHE_BYTES: u64 = 1 << 20;
 
@@ -23,6 +23,7 @@ fn starts() -> impl Strategy<Value = Vec<Start>> {
 /// Runs the epochs in several lives, each from the last checkpoint of the one before, until all are
 /// done; what is done again must change the same rows.
 fn lives(epochs: &[Vec<Event<'static>>], starts: &[Start]) -> Result<(), TestCaseError> {
+    let input = Input::of(epochs);
     let directory = tempfile::tempdir().unwrap();
     let mut outputs: Vec<Vec<EpochOutput>> = Vec::new();
     let mut starts = starts.iter().cycle();
@@ -40,7 +41,7 @@ fn lives(epochs: &[Vec<Event<'static>>], starts: &[Start]) -> Result<(), TestCas
         checkpoints.sort_unstable();
         checkpoints.dedup();
         let life = Life { from, to, workers: *workers, checkpoints, disk: Some(disk) };
-        let lived = live(Implementation::Engine, epochs, life);
+        let lived = live(Implementation::Engine, &input, life);
         for (epoch, shares) in (from..).zip(lived) {
             if epoch < outputs.len() {
                 let again = Changed::of(&shares);
@@ -50,7 +51,7 @@ fn lives(epochs: &[Vec<Event<'static>>], starts: &[Start]) -> Result<(), TestCas
             }
         }
     }
-    let outcome = judge(Implementation::Engine, epochs, outputs, &mut |_, _| Ok(()));
+    let outcome = judge(Implementation::Engine, &input, outputs, &mut |_, _| Ok(()));
     outcome.map_err(TestCaseError::fail)
 }
 
@@ -64,6 +65,7 @@ proptest! {
             workload(link(), 30),
             workload(resolution(), 30),
             workload(account(), 30),
+            workload(fact(), 40),
         ],
         starts in starts(),
     ) {

@@ -4,7 +4,7 @@ use timely::container::buffer::default_capacity;
 use trueup_dataflow::record::EventRecord;
 use trueup_ledger::{Event, Kind, Source, Timestamp};
 
-use crate::harness::{Implementation, against_reference};
+use crate::harness::{Implementation, Input, against_reference};
 
 fn event(number: usize) -> Event<'static> {
     Event {
@@ -35,8 +35,9 @@ fn epochs_that_fill_whole_buffers_end() {
             // One epoch only: the next one would push out what is kept back.
             for events in [capacity * buffers * workers, capacity * buffers * workers + 1] {
                 let epoch = (0..events).map(event).collect();
+                let input = Input::of(&[epoch]);
                 let outcome =
-                    against_reference(Implementation::Engine, &[epoch], workers, |_, _| Ok(()));
+                    against_reference(Implementation::Engine, &input, workers, |_, _| Ok(()));
                 assert_eq!(outcome, Ok(()), "{events} events on {workers} workers");
             }
         }

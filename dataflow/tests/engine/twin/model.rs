@@ -164,7 +164,8 @@ impl Standing {
 /// What the rows of a transaction are made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Part {
-    Content(Content),
+    /// With the time by which it is late, if it is.
+    Content(Content, Option<i64>),
     /// Never `Clear`, which is what it is without this part.
     Standing(Standing),
     /// What all effective links of one kind add up to in one currency.
@@ -174,8 +175,15 @@ pub(crate) enum Part {
 }
 
 /// Folds the distinct contents of one transaction.
-pub(crate) fn with_fold<R>(contents: &[&[u8]], f: impl FnOnce(&Fold<'_, '_>) -> R) -> R {
-    let stored = |canonical| Stored { event: Event::decode(canonical).unwrap(), canonical };
-    let events: Vec<_> = contents.iter().copied().map(stored).collect();
+pub(crate) fn with_fold<R>(
+    contents: &[(&[u8], Option<i64>)],
+    f: impl FnOnce(&Fold<'_, '_>) -> R,
+) -> R {
+    let stored = |&(canonical, delay): &(_, _)| Stored {
+        event: Event::decode(canonical).unwrap(),
+        canonical,
+        delay,
+    };
+    let events: Vec<_> = contents.iter().map(stored).collect();
     f(&fold(&events).expect("a transaction has events"))
 }
