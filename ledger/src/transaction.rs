@@ -20,9 +20,11 @@ use crate::event::{Event, Kind, Posting, Side};
 use crate::fact::Fact;
 use crate::{Amount, Timestamp};
 
+mod detectors;
 mod rows;
 
-pub use rows::{PENDING, RowSink, escape_subject, json_text, sides_detail};
+pub use detectors::{escape_subject, sides_detail};
+pub use rows::{PENDING, RowSink, json_text};
 
 /// How many events a detail names.
 const FIRST_EVENTS_MAX: usize = 3;
@@ -467,5 +469,10 @@ impl Meaning<'_, '_> {
 
     fn kind(&self) -> Option<Kind> {
         self.fold.opening.map(|opening| opening.kind)
+    }
+
+    /// Returns the kind of an event without transaction.
+    fn alone(&self) -> Option<Kind> {
+        self.kind().filter(|kind| !kind.has_transaction())
     }
 }
