@@ -6,8 +6,7 @@
 //!   everything; there is no clock, no float, and no order that depends on a hash map.
 //! - Exactly [`Workload::events`] records are written, duplicates and poison included. No record
 //!   contains a newline byte.
-//! - Every record that is not poison is valid by SPEC §2, and every [`Poison`] record is not
-//!   (but see [`Poison::LaterKind`]), so `quarantined` of a run equals [`Summary::poison_records`].
+//! - Every record that is not poison is valid by SPEC §2, and every [`Poison`] record is not, so `quarantined` of a run equals [`Summary::poison_records`].
 //! - Memory is bounded: of the past only a ring of recent openings and a reservoir sample of old
 //!   ones are kept, as targets of corrections, reversals and refunds. A hold is planned with what
 //!   resolves it.
@@ -18,8 +17,7 @@
 //!     '-- Memory: openings to correct, reverse, refund      '--> a copy later: a duplicate
 //! ```
 //!
-//! Left out: of the kinds without a transaction all but `account`. What
-//! [`Summary`] counts is what was *planted*; chance adds a little more (two reversals may pick one
+//! What [`Summary`] counts is what was *planted*; chance adds a little more (two reversals may pick one
 //! target, a quarantined record may be one that somebody waited for), so an exact expectation
 //! comes from the reference, not from here.
 

@@ -66,7 +66,8 @@ fn to_file(workload: &Workload, path: &Path, bar: &ProgressBar) -> io::Result<Su
 fn described(summary: &Summary, place: &str) -> String {
     format!(
         "{} records ({} MB) to {place}: {} posts, {} corrections, {} reversals, {} refunds, {} \
-         holds, {} captures, {} releases, {} accounts; of these {} duplicates; and {} broken",
+         holds, {} captures, {} releases, {} accounts, {} statement lines, {} control totals, {} \
+         closings and openings of months; of these {} duplicates; and {} broken",
         grouped(summary.records),
         grouped(summary.bytes / 1_000_000),
         grouped(summary.posts),
@@ -77,6 +78,9 @@ fn described(summary: &Summary, place: &str) -> String {
         grouped(summary.captures),
         grouped(summary.releases),
         grouped(summary.accounts),
+        grouped(summary.statements),
+        grouped(summary.controls),
+        grouped(summary.periods),
         grouped(summary.duplicates()),
         grouped(summary.poison_records()),
     )

@@ -3,6 +3,7 @@
 use super::draw::Draw;
 use super::tally::{Hostilities, RecordKind};
 use super::text::{OFFSETS, When};
+use super::world::CURRENCIES;
 
 /// The kinds of event that are generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,18 @@ pub(super) enum Kind {
     Capture,
     Release,
     Account,
+    StatementLine,
+    ControlTotal,
+    ClosePeriod,
+    ReopenPeriod,
+}
+
+impl Kind {
+    /// Says whether an event of this kind is part of a ledger transaction.
+    pub(super) fn has_transaction(self) -> bool {
+        use Kind::{Account, ClosePeriod, ControlTotal, ReopenPeriod, StatementLine};
+        !matches!(self, Account | StatementLine | ControlTotal | ClosePeriod | ReopenPeriod)
+    }
 }
 
 impl From<Kind> for RecordKind {
@@ -28,6 +41,10 @@ impl From<Kind> for RecordKind {
             Kind::Capture => RecordKind::Capture,
             Kind::Release => RecordKind::Release,
             Kind::Account => RecordKind::Account,
+            Kind::StatementLine => RecordKind::StatementLine,
+            Kind::ControlTotal => RecordKind::ControlTotal,
+            Kind::ClosePeriod => RecordKind::ClosePeriod,
+            Kind::ReopenPeriod => RecordKind::ReopenPeriod,
         }
     }
 }
@@ -85,6 +102,40 @@ impl Lines {
         }
         self
     }
+}
+
+/// What an event without transaction says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said {
+    Account(Account),
+    Statement(Statement),
+    Control(Control),
+    /// Year and month.
+    Period(u64, u64),
+}
+
+/// What a processor states of a transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Statement {
+    /// An index of the processors.
+    pub(super) processor: usize,
+    pub(super) reference: u64,
+    pub(super) currency: usize,
+    pub(super) negative: bool,
+    /// In the smallest unit of the currency.
+    pub(super) amount: u64,
+    /// The value date, in days since 1970-01-01.
+    pub(super) date: u64,
+}
+
+/// What a service has sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Control {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) count: u64,
+    /// Debits and credits by currency, in its smallest unit.
+    pub(super) sums: [(u64, u64); CURRENCIES.len()],
 }
 
 /// What is declared of an account.
@@ -169,7 +220,7 @@ impl Look {
 pub(super) struct Event {
     pub(super) kind: Kind,
     pub(super) tenant: usize,
-    /// Of no meaning for an account.
+    /// Of no meaning for an event without one.
     pub(super) transaction: u64,
     pub(super) id: EventId,
     /// 0 is no leg.
@@ -184,8 +235,8 @@ pub(super) struct Event {
     pub(super) target: Option<u64>,
     /// When a hold ends.
     pub(super) expires: Option<When>,
-    /// What an account event declares.
-    pub(super) account: Option<Account>,
+    /// What an event without transaction says.
+    pub(super) said: Option<Said>,
     /// None: the event says nothing about postings.
     pub(super) lines: Option<Lines>,
     pub(super) look: Look,

@@ -8,7 +8,7 @@ use super::memory::{Age, Memory, Queue};
 use super::scenarios;
 use super::tally::{Hostilities, Hostility};
 use super::text::{OFFSETS, When, power_of_ten};
-use super::world::{CURRENCIES, CUSTOMERS, SEQUENCED, SERVICES, SUSPENSE, Tenant};
+use super::world::{CURRENCIES, CUSTOMERS, SEQUENCED, SERVICES, SUSPENSE, Sent, Tenant};
 
 /// How long an event is held back.
 #[derive(Clone, Copy, Debug)]
@@ -90,11 +90,27 @@ impl Planner {
             }
             _ => return,
         }
-        self.deliver(copy, delay);
+        self.put(copy, delay);
     }
 
-    /// Puts an event into the stream, held back by a random part of `delay`.
+    /// Returns what a service has sent since it was asked last, and how far its sequence has come.
+    pub(super) fn take_sent(&mut self, tenant: usize, service: usize) -> (Sent, u64) {
+        let tenant = &mut self.tenants[tenant];
+        let last = tenant.sequences[service];
+        let next = Sent { after: last, ..Sent::default() };
+        (std::mem::replace(&mut tenant.sent[service], next), last)
+    }
+
+    /// Puts an event into the stream, held back by a random part of `delay`, and takes it up in
+    /// what its service says it has sent.
     pub(super) fn deliver(&mut self, event: Event, delay: Delay) {
+        if event.sequence > 0 {
+            self.tenants[event.tenant].sent[event.service].add(&event);
+        }
+        self.put(event, delay);
+    }
+
+    fn put(&mut self, event: Event, delay: Delay) {
         let by = match delay {
             Delay::Shuffle => match self.draw.below(20) {
                 0..=13 => 0,
@@ -193,7 +209,7 @@ impl Planner {
             sequence: 0,
             target: None,
             expires: None,
-            account: None,
+            said: None,
             lines: None,
             look: Look::draw(&mut self.draw),
             planted,

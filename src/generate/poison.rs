@@ -189,26 +189,25 @@ impl Parts {
                 _ => self.account = format!("\"assets:{}\"", "ü".repeat(130)),
             },
             Poison::TooLarge => self.more = format!("\"blob\":\"{}\",", "A".repeat(GIANT)),
-            Poison::LaterKind => self.later_kind(draw),
+            Poison::BadFact => self.bad_fact(draw),
             _ => {}
         }
     }
 
-    /// Writes the kinds of the specification that are not built yet, as well as they can be.
-    fn later_kind(&mut self, draw: &mut Draw) {
+    fn bad_fact(&mut self, draw: &mut Draw) {
         let (kind, more) = match draw.below(4) {
             0 => (
                 "\"statement_line\"",
                 "\"statement\":{\"processor\":\"stripe\",\"reference\":\"ch_1\",\
-                 \"amount\":\"-1.50\",\"currency\":\"EUR\",\"value_date\":\"2026-03-02\"},",
+                 \"amount\":\"-1.50\",\"currency\":\"EUR\",\"value_date\":\"2026-02-30\"},",
             ),
             1 => (
                 "\"control_total\"",
-                "\"control\":{\"from_sequence\":1,\"to_sequence\":9,\"count\":9,\
+                "\"control\":{\"from_sequence\":9,\"to_sequence\":1,\"count\":9,\
                  \"totals\":{\"EUR\":{\"debit\":\"9\",\"credit\":\"9\"}}},",
             ),
-            2 => ("\"close_period\"", "\"period\":\"2026-02\","),
-            _ => ("\"reopen_period\"", "\"period\":\"2026-02\","),
+            2 => ("\"close_period\"", "\"period\":\"2026-13\","),
+            _ => ("\"reopen_period\"", "\"period\":\"Q1\","),
         };
         self.kind = kind;
         self.more = more.to_owned();

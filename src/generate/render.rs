@@ -2,10 +2,12 @@
 //! is delivered twice has the same bytes twice.
 
 use super::draw::scatter;
-use super::event::{Account, Event, EventId, Kind, Line, Lines, ORDERS, Zeros};
+use super::event::{
+    Account, Control, Event, EventId, Kind, Line, Lines, ORDERS, Said, Statement, Zeros,
+};
 use super::metadata;
 use super::text;
-use super::world::{self, CURRENCIES, LEGS, SERVICES, Tenant};
+use super::world::{self, CURRENCIES, LEGS, PROCESSORS, SERVICES, Tenant};
 
 #[derive(Clone, Copy)]
 enum Field {
@@ -99,7 +101,7 @@ impl Writer<'_> {
                 text::string(self.out, &self.tenant.name, look.escaped);
             }
             KindField => self.literal("kind", kind_name(event.kind)),
-            Transaction if event.kind != Kind::Account => {
+            Transaction if event.kind.has_transaction() => {
                 self.key("transaction_id");
                 self.tenant.transaction_id(self.out, event.transaction, look.escaped);
             }
@@ -129,7 +131,7 @@ impl Writer<'_> {
             }
             Target => {
                 self.target();
-                self.account();
+                self.said();
             }
             Expires => {
                 if let Some(expires) = event.expires {
@@ -196,15 +198,28 @@ impl Writer<'_> {
             Kind::Refund => "refunds",
             Kind::Capture => "captures",
             Kind::Release => "releases",
-            Kind::Post | Kind::Correct | Kind::Reverse | Kind::Hold | Kind::Account => "reverses",
+            _ => "reverses",
         });
         self.tenant.transaction_id(self.out, target, self.event.look.escaped);
     }
 
-    fn account(&mut self) {
-        let Some(Account { number, credit, forbidden }) = self.event.account else {
-            return;
-        };
+    fn said(&mut self) {
+        match self.event.said {
+            Some(Said::Account(account)) => self.account(account),
+            Some(Said::Statement(statement)) => self.statement(statement),
+            Some(Said::Control(control)) => self.control(&control),
+            Some(Said::Period(year, month)) => {
+                self.literal("period", b"\"");
+                text::padded(self.out, year, 4);
+                self.out.push(b'-');
+                text::padded(self.out, month, 2);
+                self.out.push(b'"');
+            }
+            None => {}
+        }
+    }
+
+    fn account(&mut self, Account { number, credit, forbidden }: Account) {
         self.literal("account", b"{\"name\":");
         world::account(self.out, number, self.event.look.escaped);
         let side: &[u8] = if credit { b"\"credit\"" } else { b"\"debit\"" };
@@ -213,6 +228,48 @@ impl Writer<'_> {
         let overdraft: &[u8] = if forbidden { b"\"forbidden\"}" } else { b"\"allowed\"}" };
         self.out.extend_from_slice(b",\"overdraft\":");
         self.out.extend_from_slice(overdraft);
+    }
+
+    fn statement(&mut self, statement: Statement) {
+        self.literal("statement", b"{\"processor\":\"");
+        self.out.extend_from_slice(PROCESSORS[statement.processor].0.as_bytes());
+        self.out.extend_from_slice(b"\",\"reference\":");
+        self.tenant.transaction_id(self.out, statement.reference, self.event.look.escaped);
+        self.out.extend_from_slice(b",\"amount\":\"");
+        if statement.negative {
+            self.out.push(b'-');
+        }
+        self.decimal(statement.currency, statement.amount);
+        self.out.extend_from_slice(b"\",\"currency\":\"");
+        self.out.extend_from_slice(CURRENCIES[statement.currency].code.as_bytes());
+        self.out.extend_from_slice(b"\",\"value_date\":\"");
+        text::date(self.out, statement.date);
+        self.out.extend_from_slice(b"\"}");
+    }
+
+    fn control(&mut self, control: &Control) {
+        self.literal("control", b"{\"from_sequence\":");
+        text::number(self.out, control.from);
+        self.out.extend_from_slice(b",\"to_sequence\":");
+        text::number(self.out, control.to);
+        self.out.extend_from_slice(b",\"count\":");
+        text::number(self.out, control.count);
+        self.out.extend_from_slice(b",\"totals\":{");
+        let mut between: &[u8] = b"\"";
+        for (currency, (debits, credits)) in control.sums.iter().enumerate() {
+            if (*debits, *credits) == (0, 0) {
+                continue;
+            }
+            self.out.extend_from_slice(between);
+            between = b",\"";
+            self.out.extend_from_slice(CURRENCIES[currency].code.as_bytes());
+            self.out.extend_from_slice(b"\":{\"debit\":\"");
+            self.decimal(currency, *debits);
+            self.out.extend_from_slice(b"\",\"credit\":\"");
+            self.decimal(currency, *credits);
+            self.out.extend_from_slice(b"\"}");
+        }
+        self.out.extend_from_slice(b"}}");
     }
 
     fn postings(&mut self, lines: &Lines) {
@@ -251,11 +308,19 @@ impl Writer<'_> {
 
     /// Writes amount and currency.
     fn amount(&mut self, line: &Line) {
-        let currency = &CURRENCIES[line.currency];
-        let unit = text::power_of_ten(currency.decimals);
-        let (mut fraction, mut width) = (line.amount % unit, currency.decimals);
         self.out.extend_from_slice(b",\"amount\":\"");
-        text::number(self.out, line.amount / unit);
+        self.decimal(line.currency, line.amount);
+        self.out.extend_from_slice(b"\",\"currency\":\"");
+        self.out.extend_from_slice(CURRENCIES[line.currency].code.as_bytes());
+        self.out.push(b'"');
+    }
+
+    /// Writes an amount, given in the smallest unit of a currency, with the zeros of the event.
+    fn decimal(&mut self, currency: usize, amount: u64) {
+        let decimals = CURRENCIES[currency].decimals;
+        let unit = text::power_of_ten(decimals);
+        let (mut fraction, mut width) = (amount % unit, decimals);
+        text::number(self.out, amount / unit);
         match self.event.look.zeros {
             Zeros::AsCurrency => {}
             Zeros::OneMore => (fraction, width) = (fraction * 10, width + 1),
@@ -269,9 +334,6 @@ impl Writer<'_> {
             self.out.push(b'.');
             text::padded(self.out, fraction, width);
         }
-        self.out.extend_from_slice(b"\",\"currency\":\"");
-        self.out.extend_from_slice(currency.code.as_bytes());
-        self.out.push(b'"');
     }
 }
 
@@ -285,5 +347,9 @@ fn kind_name(kind: Kind) -> &'static [u8] {
         Kind::Capture => b"\"capture\"",
         Kind::Release => b"\"release\"",
         Kind::Account => b"\"account\"",
+        Kind::StatementLine => b"\"statement_line\"",
+        Kind::ControlTotal => b"\"control_total\"",
+        Kind::ClosePeriod => b"\"close_period\"",
+        Kind::ReopenPeriod => b"\"reopen_period\"",
     }
 }

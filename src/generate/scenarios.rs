@@ -8,12 +8,13 @@ use super::text::When;
 use super::world::SUSPENSE;
 
 mod accounts;
+mod facts;
 mod holds;
 
 type Scenario = fn(&mut Planner);
 
 /// The scenarios and how often each is planned, in parts of [`TOTAL`].
-const SCENARIOS: [(u64, Scenario); 29] = [
+const SCENARIOS: [(u64, Scenario); 33] = [
     (5_900, plain),
     (600, two_legs),
     (900, |p| correct(p, Age::Recent)),
@@ -43,6 +44,10 @@ const SCENARIOS: [(u64, Scenario); 29] = [
     (80, accounts::declared),
     (30, accounts::declared_anew),
     (10, accounts::conflict),
+    (250, facts::stated),
+    (30, facts::stated_wrongly),
+    (25, facts::sent),
+    (12, facts::period),
 ];
 
 const TOTAL: u64 = {

@@ -81,9 +81,8 @@ counted! {
         TooLong,
         /// The record is larger than 1 MiB.
         TooLarge,
-        /// The record is sound, but of a kind that this program does not support yet
-        /// (`statement_line`, `control_total`…). The one poison that a later version will accept.
-        LaterKind,
+        /// A statement, a control total or a period does not say what it has to.
+        BadFact,
     }
 }
 
@@ -170,6 +169,18 @@ counted! {
         WrongTarget,
         /// A second declaration of one account.
         Redeclaration,
+        /// A statement line of what the ledger says, or of a part of it.
+        Statement,
+        /// A statement line of another amount, or of what the ledger does not know.
+        WrongStatement,
+        /// A control total.
+        Control,
+        /// A control total that says something else than what was sent.
+        WrongControl,
+        /// A month is closed.
+        ClosedPeriod,
+        /// A closed month is opened again.
+        ReopenedPeriod,
         /// A transaction that does not balance.
         Unbalanced,
         /// The first event behind a gap in its sequence.
@@ -230,6 +241,14 @@ pub enum RecordKind {
     Release,
     /// A valid `account`.
     Account,
+    /// A valid `statement_line`.
+    StatementLine,
+    /// A valid `control_total`.
+    ControlTotal,
+    /// A valid `close_period`.
+    ClosePeriod,
+    /// A valid `reopen_period`.
+    ReopenPeriod,
     /// A record that must be quarantined.
     Poison(Poison),
 }
@@ -241,7 +260,7 @@ pub struct Summary {
     pub records: u64,
     /// Their size as JSONL, a newline each.
     pub bytes: u64,
-    /// Valid `post` records, duplicates included, as in the next seven.
+    /// Valid `post` records, duplicates included, as in the next ten.
     pub posts: u64,
     /// Valid `correct` records.
     pub corrections: u64,
@@ -257,6 +276,12 @@ pub struct Summary {
     pub releases: u64,
     /// Valid `account` records.
     pub accounts: u64,
+    /// Valid `statement_line` records.
+    pub statements: u64,
+    /// Valid `control_total` records.
+    pub controls: u64,
+    /// Valid `close_period` and `reopen_period` records.
+    pub periods: u64,
     poison: [u64; Poison::ALL.len()],
     planted: [u64; Hostility::ALL.len()],
 }
@@ -274,6 +299,9 @@ impl Default for Summary {
             captures: 0,
             releases: 0,
             accounts: 0,
+            statements: 0,
+            controls: 0,
+            periods: 0,
             poison: [0; Poison::ALL.len()],
             planted: [0; Hostility::ALL.len()],
         }
@@ -317,6 +345,9 @@ impl Summary {
             RecordKind::Capture => self.captures += 1,
             RecordKind::Release => self.releases += 1,
             RecordKind::Account => self.accounts += 1,
+            RecordKind::StatementLine => self.statements += 1,
+            RecordKind::ControlTotal => self.controls += 1,
+            RecordKind::ClosePeriod | RecordKind::ReopenPeriod => self.periods += 1,
             RecordKind::Poison(poison) => self.poison[poison as usize] += 1,
         }
         for (count, hostility) in self.planted.iter_mut().zip(Hostility::ALL) {

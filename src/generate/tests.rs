@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use trueup_ledger::{AccountDraft, EventDraft, PostingDraft, Rejection, Scale, SourceDraft};
+use trueup_ledger::{
+    AccountDraft, ControlDraft, ControlSumDraft, EventDraft, Kind, PostingDraft, Rejection, Scale,
+    SourceDraft, StatementDraft,
+};
 
 use super::{
     Generator, Hostilities, Hostility, Poison, RecordKind, Summary, Workload, write_jsonl,
@@ -72,7 +75,7 @@ fn valid_records_are_json_with_every_required_field() {
             assert!(text.parse::<jiff::Timestamp>().is_ok(), "{text}");
         }
         let name = value["kind"].as_str().unwrap();
-        assert_eq!(format!("{kind:?}").to_lowercase(), name);
+        assert_eq!(format!("{kind:?}").to_lowercase(), name.replace('_', ""));
         assert_eq!(value["reverses"].is_string(), kind == RecordKind::Reverse);
         assert_eq!(value["refunds"].is_string(), kind == RecordKind::Refund);
         assert_eq!(kind == RecordKind::Correct, value["revision"].as_u64() > Some(1));
@@ -80,15 +83,13 @@ fn valid_records_are_json_with_every_required_field() {
         assert_eq!(value["releases"].is_string(), kind == RecordKind::Release);
         assert_eq!(value["expires_at"].is_string(), kind == RecordKind::Hold);
         let is_account = kind == RecordKind::Account;
-        assert_eq!(value["transaction_id"].is_string(), !is_account, "{value}");
+        let is_alone = value["transaction_id"].is_null();
+        assert_eq!(is_alone, !Kind::by_name(name).unwrap().has_transaction(), "{value}");
         assert_eq!(value["account"].is_object(), is_account, "{value}");
         let derived = [RecordKind::Reverse, RecordKind::Capture];
-        let never = [RecordKind::Release, RecordKind::Account];
-        assert!(
-            value["postings"].is_array() || derived.contains(&kind) || never.contains(&kind),
-            "{value}"
-        );
-        assert!(value["postings"].is_null() || !never.contains(&kind), "{value}");
+        let never = is_alone || kind == RecordKind::Release;
+        assert!(value["postings"].is_array() || derived.contains(&kind) || never, "{value}");
+        assert!(value["postings"].is_null() || !never, "{value}");
         for posting in value["postings"].as_array().into_iter().flatten() {
             assert!(matches!(posting["side"].as_str(), Some("debit" | "credit")));
             assert!(is_amount(posting["amount"].as_str().unwrap()), "{posting}");
@@ -146,6 +147,26 @@ fn admit(value: &Value) -> Result<String, Rejection> {
             normal_side: account.get("normal_side").and_then(text),
             overdraft: account.get("overdraft").and_then(text),
         }),
+        statement: value["statement"].as_object().map(|statement| StatementDraft {
+            processor: statement.get("processor").and_then(text),
+            reference: statement.get("reference").and_then(text),
+            amount: statement.get("amount").and_then(text),
+            currency: statement.get("currency").and_then(text),
+            value_date: statement.get("value_date").and_then(text),
+        }),
+        control: value["control"].as_object().map(|control| ControlDraft {
+            from_sequence: control["from_sequence"].as_u64(),
+            to_sequence: control["to_sequence"].as_u64(),
+            count: control["count"].as_u64(),
+            totals: control["totals"].as_object().map(|totals| {
+                let sum = |(currency, sum): (&String, &Value)| {
+                    let (debit, credit) = (text(&sum["debit"]), text(&sum["credit"]));
+                    (currency.clone().into(), ControlSumDraft { debit, credit })
+                };
+                totals.iter().map(sum).collect()
+            }),
+        }),
+        period: text(&value["period"]),
     };
     draft.admit(Scale::DEFAULT).map(|event| format!("{event:?}"))
 }

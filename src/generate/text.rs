@@ -84,17 +84,28 @@ pub(super) const OFFSETS: [(&str, i64); 8] = [
     ("-03:30", -12_600),
 ];
 
-/// Writes an instant as RFC 3339, in the form that it asks for, with quotes.
-pub(super) fn instant(out: &mut Vec<u8>, when: When) {
-    let (offset, shift) = OFFSETS[when.offset];
-    let local = when.seconds.saturating_add_signed(shift);
-    let (year, month, day) = civil(local / 86_400);
-    out.push(b'"');
+/// Writes a date, given in days since 1970-01-01, without quotes.
+pub(super) fn date(out: &mut Vec<u8>, days: u64) {
+    let (year, month, day) = civil(days);
     padded(out, year, 4);
     out.push(b'-');
     padded(out, month, 2);
     out.push(b'-');
     padded(out, day, 2);
+}
+
+/// Returns year and month of a date.
+pub(super) fn month(days: u64) -> (u64, u64) {
+    let (year, month, _) = civil(days);
+    (year, month)
+}
+
+/// Writes an instant as RFC 3339, in the form that it asks for, with quotes.
+pub(super) fn instant(out: &mut Vec<u8>, when: When) {
+    let (offset, shift) = OFFSETS[when.offset];
+    let local = when.seconds.saturating_add_signed(shift);
+    out.push(b'"');
+    date(out, local / 86_400);
     out.push(b'T');
     padded(out, local / 3_600 % 24, 2);
     out.push(b':');

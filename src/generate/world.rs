@@ -1,6 +1,7 @@
 //! The world the events are about: tenants, services, currencies, accounts, and how they are named.
 
 use super::draw::scatter;
+use super::event::{Event, Lines};
 use super::text;
 
 /// A currency or other unit of account, and its decimals.
@@ -90,6 +91,32 @@ pub(super) fn account(out: &mut Vec<u8>, number: u64, escaped: bool) {
     out.push(b'"');
 }
 
+/// The processors and the number of the account of the chart on which each clears.
+pub(super) const PROCESSORS: [(&str, u64); 3] = [("stripe", 4), ("adyen", 5), ("sepa", 6)];
+
+/// What a service has sent behind a sequence.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sent {
+    pub(super) after: u64,
+    pub(super) count: u64,
+    /// Debits and credits by currency, in its smallest unit.
+    pub(super) sums: [(u64, u64); CURRENCIES.len()],
+}
+
+impl Sent {
+    pub(super) fn add(&mut self, event: &Event) {
+        if event.sequence <= self.after {
+            return;
+        }
+        self.count += 1;
+        for line in event.lines.iter().flat_map(Lines::as_slice) {
+            let (debits, credits) = &mut self.sums[line.currency];
+            let side = if line.credit { credits } else { debits };
+            *side = side.saturating_add(line.amount);
+        }
+    }
+}
+
 /// One tenant, and how far its numbers have come.
 pub(super) struct Tenant {
     /// The name, written as it is inside a JSON string.
@@ -102,6 +129,8 @@ pub(super) struct Tenant {
     pub(super) transactions: u64,
     /// The last sequence of each service.
     pub(super) sequences: [u64; SEQUENCED],
+    /// What each service has sent since its last control total.
+    pub(super) sent: [Sent; SEQUENCED],
     scatter: u64,
 }
 
@@ -120,6 +149,7 @@ impl Tenant {
             currency: usize::try_from(scattered >> 32).unwrap_or(0) % CURRENCIES.len(),
             transactions: 0,
             sequences: [0; SEQUENCED],
+            sent: [Sent::default(); SEQUENCED],
             scatter: scattered,
         }
     }

@@ -78,7 +78,7 @@ fn reasons(poison: Poison) -> &'static [Reason] {
         Poison::BadSide => &[R::BadSide],
         Poison::TooLong => &[R::BadIdentifier, R::BadAccount],
         Poison::TooLarge => &[R::TooLarge],
-        Poison::LaterKind => &[R::UnsupportedKind],
+        Poison::BadFact => &[R::BadDate, R::BadRange, R::BadPeriod],
     }
 }
 

@@ -1,6 +1,6 @@
 //! How accounts are declared: most once, some anew, some with two contents for one event id.
 
-use super::super::event::{Account, Event, Kind};
+use super::super::event::{Account, Event, Kind, Said};
 use super::super::planner::{Delay, Planner};
 use super::super::tally::Hostility;
 
@@ -11,15 +11,16 @@ fn declaration(p: &mut Planner) -> Event {
     let is_customer = p.draw.below(4) > 0;
     let number = if is_customer { p.customer(tenant) } else { p.own_account() };
     let mut event = p.event(Kind::Account, tenant, 0);
-    event.account = Some(Account { number, credit: is_customer, forbidden: p.draw.below(4) > 0 });
+    let forbidden = p.draw.below(4) > 0;
+    event.said = Some(Said::Account(Account { number, credit: is_customer, forbidden }));
     event
 }
 
 /// Makes another declaration of the same account, as recorded now.
 fn redeclaration(p: &mut Planner, before: &Event) -> Event {
     let mut event = p.event(Kind::Account, before.tenant, 0);
-    event.account = before.account;
-    if let Some(account) = &mut event.account {
+    event.said = before.said;
+    if let Some(Said::Account(account)) = &mut event.said {
         let both = p.draw.below(3) == 0;
         account.forbidden = !account.forbidden;
         account.credit ^= both;
