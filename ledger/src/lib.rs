@@ -15,6 +15,7 @@ pub mod codec;
 pub mod digest;
 pub mod draft;
 pub mod event;
+pub mod explain;
 pub mod fact;
 pub mod key;
 pub mod position;
