@@ -124,8 +124,8 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Scale;
-    use crate::reference::Reference;
+    use crate::reference::{Alerts, Reference};
+    use crate::{Epoch, Scale};
 
     const ONE: &str = "
         case one
@@ -137,13 +137,17 @@ mod tests {
 
     fn outcome(text: &str) -> Result<(), String> {
         for case in parse(text)? {
+            let mut alerts = Alerts::new(&case.rules);
             let mut reference = Reference::with_rules(Scale::DEFAULT, case.rules);
-            for step in case.steps {
+            for (step, epoch) in case.steps.iter().zip(1..) {
                 reference.begin_epoch(step.at);
                 for event in &step.events {
                     reference.insert(event.clone());
                 }
-                step.check(&reference.views())?;
+                let mut views = reference.views();
+                alerts.step(Epoch(epoch), step.at, &views[&View::Imbalances]);
+                views.insert(View::Alerts, alerts.rows());
+                step.check(&views)?;
             }
         }
         Ok(())

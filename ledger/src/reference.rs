@@ -6,20 +6,30 @@
 //!
 //! ```text
 //! contents ──identity──▶ events ──grouping──▶ transactions ──links──▶ lines ──▶ totals
-//!                       │└────── transactions.rs ────────┘└links.rs┘└ lines.rs, totals.rs ┘
-//!                       └──▶ accounts.rs      lines, totals, accounts ──▶ books.rs, imbalances.rs
+//!    │                  │└────── transactions.rs ────────┘└links.rs┘└ lines.rs, totals.rs ┘
+//!    │                  └──▶ accounts.rs     lines, totals, accounts ──▶ books.rs, imbalances.rs
+//!    │                                       and the epoch time ──▶ due.rs, reconciliation.rs
+//!    ├──sequences──▶ controls.rs, quality.rs
+//!    └──arrivals──▶ periods.rs, which folds again what there was when a month was closed
 //! ```
 //!
-//! It promises the same rows for the same set, whatever the order of insertion; time about linear
-//! in the number of events; and no recursion, so that chains of reversals may be of any length. It
-//! leaves out everything incremental, what depends on time (`stuck_hold`), and of the kinds without
-//! a transaction all but `account`.
+//! It promises the same rows for the same set, whatever the order of insertion within an epoch; time
+//! about linear in the number of events, for each epoch in which a month was closed anew; and no
+//! recursion, so that chains of reversals may be of any length. It leaves out everything incremental.
+//! `alerts` alone is no function of the set with its epochs: [`Alerts`] folds the history of
+//! `imbalances`.
 
 mod accounts;
+mod alerts;
 mod books;
+mod controls;
+mod due;
 mod imbalances;
 mod lines;
 mod links;
+mod periods;
+mod quality;
+mod reconciliation;
 mod totals;
 mod transactions;
 
@@ -28,10 +38,11 @@ use std::collections::BTreeMap;
 use crate::table::Rows;
 use crate::{Amount, Digest, Event, Kind, Rules, Scale, View};
 use accounts::Accounts;
+pub use alerts::Alerts;
 use lines::Line;
 use links::Link;
 use totals::Total;
-use transactions::Transaction;
+use transactions::{Identified, Transaction};
 
 /// A set of events with the epochs in which they arrived, and what the views hold of it.
 ///
@@ -72,6 +83,8 @@ struct Books<'a> {
     resolvers: Vec<Option<usize>>,
     lines: Vec<Vec<Line<'a>>>,
     totals: Vec<Vec<Total<'a>>>,
+    /// The events without a transaction.
+    alone: &'a [Identified<'a>],
     accounts: Accounts<'a>,
 }
 
@@ -111,37 +124,52 @@ impl Reference {
         is_new
     }
 
-    /// Returns the rows of every view, each with a diff of 1.
+    /// Returns the time of an epoch by its place, which is 1 for the first.
+    fn epoch_time(&self, place: usize) -> i64 {
+        place.checked_sub(1).map_or(0, |index| self.epochs[index])
+    }
+
+    /// Returns the rows of every view, each with a diff of 1, at the end of the last epoch. Those of
+    /// `alerts` are left out.
     ///
     /// # Panics
     /// Where a sum passes 38 digits: no view can hold it, and a wrapped one would be a lie.
     #[must_use]
     pub fn views(&self) -> BTreeMap<View, Rows> {
-        let (events, alone): (Vec<_>, Vec<_>) = transactions::events(&self.contents)
-            .into_iter()
-            .partition(|identified| identified.event.kind.has_transaction());
-        let accounts = accounts::accounts(&alone);
-        let transactions = transactions::transactions(&events);
-        let links = links::links(&transactions);
-        let resolvers = links::resolvers(&transactions, &links);
-        let lines = lines::lines(&transactions, &links, &resolvers);
-        let totals = totals::totals(&transactions, &links, &lines);
-        let transactions = transactions.as_slice();
-        let scale = self.scale;
-        let books = Books { scale, transactions, links, resolvers, lines, totals, accounts };
-        let services = books::services(&self.contents);
+        let contents = self.contents.iter().map(|(content, arrived)| (content, *arrived));
+        with_books(self.scale, contents, |books| self.rows(books))
+    }
+
+    fn rows(&self, books: &Books<'_>) -> BTreeMap<View, Rows> {
+        let (scale, now) = (self.scale, self.epoch_time(self.epochs.len()));
+        let records = books::records(self.contents.keys());
+        let services = books::services(&records);
+        let controls = controls::controls(books, &records);
+        let completeness = controls::completeness(&services, &controls);
+        let pairs = reconciliation::reconcile(books, &self.rules);
+        let closed = periods::closed(self, books);
+
+        let mut imbalances = imbalances::imbalances(books, &services);
+        imbalances.extend(due::stuck_holds(books, now));
+        imbalances.extend(due::delayed_events(books, self));
+        imbalances.extend(controls::mismatches(&controls, scale));
+        imbalances.extend(reconciliation::mismatches(&pairs, &self.rules, scale, now));
+        imbalances.extend(periods::late(&closed));
+        let imbalances = books::rows(imbalances);
+        let reconciliation = reconciliation::reconciliation(&pairs);
+        let quality = quality::data_quality(&imbalances, &reconciliation, &completeness);
         BTreeMap::from([
-            (View::Postings, books::postings(&books)),
-            (View::Balances, books::balances(&books)),
-            (View::DailyMovements, books::daily_movements(&books)),
-            (View::TransactionTotals, books::transaction_totals(&books)),
-            (View::TrialBalance, books::trial_balance(&books)),
-            (View::Imbalances, imbalances::imbalances(&books, &services)),
+            (View::Postings, books::postings(books)),
+            (View::Balances, books::balances(books)),
+            (View::DailyMovements, books::daily_movements(books)),
+            (View::TransactionTotals, books::transaction_totals(books)),
+            (View::TrialBalance, books::trial_balance(books)),
+            (View::Imbalances, imbalances),
             (View::SourceContinuity, books::source_continuity(&services)),
-            (View::Reconciliation, Rows::default()),
-            (View::PeriodAdjustments, Rows::default()),
+            (View::Reconciliation, reconciliation),
+            (View::PeriodAdjustments, periods::adjustments(&closed)),
             (View::Alerts, Rows::default()),
-            (View::DataQuality, Rows::default()),
+            (View::DataQuality, quality),
         ])
     }
 
@@ -170,6 +198,25 @@ impl Content {
             Err(error) => unreachable!("{error}"),
         }
     }
+}
+
+/// Folds contents, which come in order, each with the place of the epoch in which it arrived.
+fn with_books<'c, R>(
+    scale: Scale,
+    contents: impl IntoIterator<Item = (&'c Content, usize)>,
+    read: impl FnOnce(&Books<'_>) -> R,
+) -> R {
+    let (events, alone): (Vec<_>, Vec<_>) = transactions::events(contents)
+        .into_iter()
+        .partition(|identified| identified.event.kind.has_transaction());
+    let accounts = accounts::accounts(&alone);
+    let transactions = transactions::transactions(&events);
+    let links = links::links(&transactions);
+    let resolvers = links::resolvers(&transactions, &links);
+    let lines = lines::lines(&transactions, &links, &resolvers);
+    let totals = totals::totals(&transactions, &links, &lines);
+    let (transactions, alone) = (transactions.as_slice(), alone.as_slice());
+    read(&Books { scale, transactions, links, resolvers, lines, totals, alone, accounts })
 }
 
 /// Adds with the check of SPEC §1: a sum is exact or there is none.

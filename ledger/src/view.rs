@@ -242,7 +242,7 @@ impl View {
 
     /// Returns how many leading columns are the key.
     #[must_use]
-    pub fn key_columns(self) -> usize {
+    pub const fn key_columns(self) -> usize {
         match self {
             View::Postings
             | View::DailyMovements

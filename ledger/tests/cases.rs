@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use trueup_ledger::cases::{Case, parse};
-use trueup_ledger::reference::Reference;
-use trueup_ledger::{Event, Scale, View};
+use trueup_ledger::reference::{Alerts, Reference};
+use trueup_ledger::{Epoch, Event, Scale, View};
 
 fn files() -> Vec<(String, Vec<Case>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/cases");
@@ -33,12 +33,15 @@ fn run(
     arrange: impl Fn(&[Event<'static>]) -> Vec<Event<'static>>,
 ) -> Result<(), String> {
     let mut reference = Reference::with_rules(Scale::DEFAULT, case.rules.clone());
-    for step in &case.steps {
+    let mut alerts = Alerts::new(&case.rules);
+    for (step, epoch) in case.steps.iter().zip(1..) {
         reference.begin_epoch(step.at);
         for event in arrange(&step.events) {
             reference.insert(event);
         }
-        let views = reference.views();
+        let mut views = reference.views();
+        alerts.step(Epoch(epoch), step.at, &views[&View::Imbalances]);
+        views.insert(View::Alerts, alerts.rows());
         for view in View::ALL {
             if let Some(defect) = views[&view].defect(view) {
                 return Err(defect);

@@ -9,37 +9,28 @@ use super::sum;
 use super::transactions::Identified;
 use crate::{Fact, Side, Terms};
 
-/// What all declarations say together.
-pub(super) struct Accounts<'a> {
-    /// By tenant and account.
-    terms: BTreeMap<(&'a str, &'a str), Terms>,
-    /// Tenant and event id of the declarations of which other contents lost, in order.
-    pub(super) conflicts: Vec<(&'a str, &'a str)>,
-}
+/// What all declarations say together: terms by tenant and account.
+pub(super) struct Accounts<'a>(BTreeMap<(&'a str, &'a str), Terms>);
 
 impl Accounts<'_> {
     /// Returns the terms of an account, those of an undeclared one where nobody declares it.
     pub(super) fn terms(&self, tenant: &str, account: &str) -> Terms {
-        self.terms.get(&(tenant, account)).copied().unwrap_or_default()
+        self.0.get(&(tenant, account)).copied().unwrap_or_default()
     }
 }
 
-/// Judges declarations, one a (tenant, event id): of those of an account the newest counts, of
-/// equally new ones the one with the smaller event id.
-pub(super) fn accounts<'a>(declarations: &'a [Identified<'a>]) -> Accounts<'a> {
+/// Judges the declarations among the events without a transaction: of those of an account the newest
+/// counts, of equally new ones the one with the smaller event id.
+pub(super) fn accounts<'a>(alone: &'a [Identified<'a>]) -> Accounts<'a> {
     let mut terms = BTreeMap::new();
-    let mut conflicts = Vec::new();
-    let mut from_old_to_new: Vec<_> = declarations.iter().map(|one| &one.event).collect();
+    let mut from_old_to_new: Vec<_> = alone.iter().map(|one| &one.event).collect();
     from_old_to_new.sort_by_key(|event| (event.recorded_at, Reverse(&event.event_id)));
     for event in from_old_to_new {
         if let Some(Fact::Account(declaration)) = event.fact.as_deref() {
             terms.insert((&*event.tenant, &*declaration.account), declaration.terms);
         }
     }
-    for contested in declarations.iter().filter(|one| one.is_contested) {
-        conflicts.push((&*contested.event.tenant, &*contested.event.event_id));
-    }
-    Accounts { terms, conflicts }
+    Accounts(terms)
 }
 
 /// Returns what is available, debit-positive as a balance is.

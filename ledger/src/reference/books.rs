@@ -19,16 +19,21 @@ pub(super) struct Sides {
 }
 
 impl Sides {
+    /// Returns debits less credits.
     pub(super) fn difference(self) -> i128 {
         sum(self.debits, -self.credits)
     }
 
     fn add(&mut self, line: &Line<'_>) {
-        let side = match line.side {
+        self.add_amount(line.side, line.posting.amount.0);
+    }
+
+    pub(super) fn add_amount(&mut self, side: Side, units: i128) {
+        let sums = match side {
             Side::Debit => &mut self.debits,
             Side::Credit => &mut self.credits,
         };
-        *side = sum(*side, line.posting.amount.0);
+        *sums = sum(*sums, units);
     }
 }
 
@@ -204,20 +209,32 @@ fn status(books: &Books<'_>, index: usize, total: &Total<'_>) -> &'static str {
     }
 }
 
-/// Judges the sequence of every (tenant, service) over all contents, conflicting ones too.
-pub(super) fn services(
-    contents: &BTreeMap<Content, usize>,
-) -> BTreeMap<(String, String), Continuity> {
-    let mut sequences: BTreeMap<(String, String), BTreeSet<u64>> = BTreeMap::new();
-    for content in contents.keys() {
+/// The contents that came with a sequence, in its order, by tenant and service.
+pub(super) type Records<'a> = BTreeMap<(String, String), Vec<(u64, &'a Content)>>;
+
+/// Gathers all contents that have a sequence, conflicting ones too.
+pub(super) fn records<'a>(contents: impl IntoIterator<Item = &'a Content>) -> Records<'a> {
+    let mut records = Records::new();
+    for content in contents {
         let event = content.event();
         if let Some(sequence) = event.source.sequence {
             let service = (event.tenant.into(), event.source.service.into());
-            sequences.entry(service).or_default().insert(sequence);
+            records.entry(service).or_default().push((sequence, content));
         }
     }
-    let judged = |(service, seen): (_, BTreeSet<u64>)| Some((service, continuity(&seen)?));
-    sequences.into_iter().filter_map(judged).collect()
+    for of_service in records.values_mut() {
+        of_service.sort_by_key(|(sequence, _)| *sequence);
+    }
+    records
+}
+
+/// Judges the sequence of every (tenant, service).
+pub(super) fn services(records: &Records<'_>) -> BTreeMap<(String, String), Continuity> {
+    let judged = |(service, records): (&(String, String), &Vec<(u64, &Content)>)| {
+        let seen = records.iter().map(|(sequence, _)| *sequence).collect();
+        Some((service.clone(), continuity(&seen)?))
+    };
+    records.iter().filter_map(judged).collect()
 }
 
 fn continuity(seen: &BTreeSet<u64>) -> Option<Continuity> {
@@ -257,7 +274,7 @@ pub(super) fn text(text: &str) -> Datum {
     Datum::Text(text.into())
 }
 
-fn integer(n: u64) -> Datum {
+pub(super) fn integer(n: u64) -> Datum {
     // Admission keeps revisions and sequences within 63 bits.
     Datum::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }

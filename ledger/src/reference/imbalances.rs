@@ -1,35 +1,35 @@
-//! The detectors of SPEC §4 that speak of posts, corrections, reversals, refunds, holds and accounts.
-//! Subjects, amounts, severities and details are those of `docs/spec-decisions.md`, Views 3 and 4.
+//! The detectors of SPEC §4 that speak of posts, corrections, reversals, refunds, holds, accounts and
+//! sequences, whatever the time is. Subjects, amounts, severities and details are those of `docs/spec-decisions.md`, Views 3 and 4.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::accounts::available;
-use super::books::{Continuity, Sides, account_sums, rows, sides_by, text};
+use super::books::{Continuity, Sides, account_sums, sides_by, text};
 use super::links::Link;
 use super::totals::Total;
 use super::transactions::Transaction;
 use super::{Books, sum};
-use crate::table::{Datum, Row, Rows};
-use crate::{Amount, Overdraft, Side, TransactionKey};
+use crate::table::{Datum, Row};
+use crate::{Amount, Overdraft, Scale, Side, TransactionKey};
 
-const CRITICAL: &str = "critical";
-const WARNING: &str = "warning";
+pub(super) const CRITICAL: &str = "critical";
+pub(super) const WARNING: &str = "warning";
 
 /// A row before it is one.
-struct Imbalance<'a> {
-    tenant: &'a str,
-    detector: &'a str,
-    subject: &'a str,
-    currency: &'a str,
-    amount: i128,
-    severity: &'a str,
-    detail: Value,
+pub(super) struct Imbalance<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) detector: &'a str,
+    pub(super) subject: &'a str,
+    pub(super) currency: &'a str,
+    pub(super) amount: i128,
+    pub(super) severity: &'a str,
+    pub(super) detail: Value,
 }
 
 impl Imbalance<'_> {
-    fn row(self) -> Row {
+    pub(super) fn row(self) -> Row {
         vec![
             text(self.tenant),
             text(self.detector),
@@ -45,7 +45,7 @@ impl Imbalance<'_> {
 pub(super) fn imbalances(
     books: &Books<'_>,
     services: &BTreeMap<(String, String), Continuity>,
-) -> Rows {
+) -> Vec<Row> {
     let mut all = unequal_sides(books);
     all.extend(orphans(books));
     all.extend(conflicts(books));
@@ -55,7 +55,7 @@ pub(super) fn imbalances(
     all.extend(already_resolved(books));
     all.extend(overdrafts(books));
     all.extend(sequence_gaps(books, services));
-    rows(all)
+    all
 }
 
 /// `unbalanced_transaction`, `shard_imbalance` and `trial_imbalance`: debits are not credits.
@@ -75,6 +75,13 @@ fn unequal_sides(books: &Books<'_>) -> Vec<Row> {
     let mut judge = |detector, sums: BTreeMap<(&str, String, &str), Sides>| {
         for ((tenant, subject, currency), sides) in sums {
             if sides.difference() != 0 {
+                let mut detail = json!({
+                    "credits": plain(books.scale, sides.credits),
+                    "debits": plain(books.scale, sides.debits),
+                });
+                if detector == "unbalanced_transaction" {
+                    detail["events"] = first_events(books, tenant, &subject);
+                }
                 let imbalance = Imbalance {
                     tenant,
                     detector,
@@ -82,10 +89,7 @@ fn unequal_sides(books: &Books<'_>) -> Vec<Row> {
                     currency,
                     amount: sides.difference(),
                     severity: CRITICAL,
-                    detail: json!({
-                        "credits": plain(books, sides.credits),
-                        "debits": plain(books, sides.debits),
-                    }),
+                    detail,
                 };
                 all.push(imbalance.row());
             }
@@ -95,6 +99,13 @@ fn unequal_sides(books: &Books<'_>) -> Vec<Row> {
     judge("shard_imbalance", by_shard);
     judge("trial_imbalance", by_currency);
     all
+}
+
+/// Returns the first events of a transaction by its name.
+fn first_events(books: &Books<'_>, tenant: &str, id: &str) -> Value {
+    let by_name = |other: &Transaction<'_>| (other.tenant, other.id).cmp(&(tenant, id));
+    let found = books.transactions.binary_search_by(by_name);
+    json!(found.map(|index| books.transactions[index].first_events()).unwrap_or_default())
 }
 
 fn orphans(books: &Books<'_>) -> Vec<Row> {
@@ -107,6 +118,8 @@ fn orphans(books: &Books<'_>) -> Vec<Row> {
         if cause.is_empty() && transaction.unopened.is_empty() {
             continue;
         }
+        let corrections: Vec<_> =
+            transaction.unopened.iter().map(|event| &event.event_id).collect();
         let imbalance = Imbalance {
             tenant: transaction.tenant,
             detector: "orphan",
@@ -116,7 +129,8 @@ fn orphans(books: &Books<'_>) -> Vec<Row> {
             severity: WARNING,
             detail: json!({
                 "cause": cause,
-                "corrections": transaction.unopened,
+                "corrections": corrections,
+                "events": transaction.first_events(),
                 "target": transaction.target().unwrap_or_default(),
             }),
         };
@@ -126,7 +140,6 @@ fn orphans(books: &Books<'_>) -> Vec<Row> {
 }
 
 fn conflicts(books: &Books<'_>) -> Vec<Row> {
-    let escape = |name: &str| name.replace('%', "%25").replace('/', "%2F");
     let mut all = Vec::new();
     for transaction in books.transactions {
         for event_id in &transaction.conflicts {
@@ -145,15 +158,16 @@ fn conflicts(books: &Books<'_>) -> Vec<Row> {
             all.push(imbalance.row());
         }
     }
-    for (tenant, event_id) in &books.accounts.conflicts {
+    for contested in books.alone.iter().filter(|one| one.is_contested) {
+        let (kind, event_id) = (contested.event.kind.name(), &contested.event.event_id);
         let imbalance = Imbalance {
-            tenant,
+            tenant: &contested.event.tenant,
             detector: "conflict",
-            subject: &format!("/account/{}", escape(event_id)),
+            subject: &format!("/{kind}/{}", escape(event_id)),
             currency: "",
             amount: 0,
             severity: WARNING,
-            detail: json!({ "event_id": event_id, "kind": "account" }),
+            detail: json!({ "event_id": event_id, "kind": kind }),
         };
         all.push(imbalance.row());
     }
@@ -182,7 +196,7 @@ fn overdrafts(books: &Books<'_>) -> Vec<Row> {
             amount: shortfall,
             severity: CRITICAL,
             detail: json!({
-                "available": plain(books, available),
+                "available": plain(books.scale, available),
                 "normal_side": terms.normal_side.name(),
             }),
         };
@@ -223,8 +237,9 @@ fn over_reversed(books: &Books<'_>) -> Vec<Row> {
                 amount: sum(excess, without_effect),
                 severity: CRITICAL,
                 detail: json!({
-                    "excess": plain(books, excess),
-                    "without_effect": plain(books, without_effect),
+                    "events": transaction.first_events(),
+                    "excess": plain(books.scale, excess),
+                    "without_effect": plain(books.scale, without_effect),
                 }),
             };
             all.push(imbalance.row());
@@ -253,8 +268,9 @@ fn exceeded(
                     amount: excess,
                     severity: CRITICAL,
                     detail: json!({
-                        "gross": plain(books, total.gross),
-                        taken_name: plain(books, taken(total)),
+                        "events": transaction.first_events(),
+                        "gross": plain(books.scale, total.gross),
+                        taken_name: plain(books.scale, taken(total)),
                     }),
                 };
                 all.push(imbalance.row());
@@ -278,6 +294,7 @@ fn already_resolved(books: &Books<'_>) -> Vec<Row> {
             amount: 0,
             severity: WARNING,
             detail: json!({
+                "events": transaction.first_events(),
                 "hold": books.transactions[hold].id,
                 "resolved_by": books.transactions[resolver].id,
             }),
@@ -307,6 +324,12 @@ fn sequence_gaps(books: &Books<'_>, services: &BTreeMap<(String, String), Contin
     services.iter().filter_map(gap).collect()
 }
 
-fn plain(books: &Books<'_>, units: i128) -> String {
-    Amount(units).display(books.scale).to_string()
+/// Formats an amount as details have it.
+pub(super) fn plain(scale: Scale, units: i128) -> String {
+    Amount(units).display(scale).to_string()
+}
+
+/// Writes a name that stands beside others in a subject.
+pub(super) fn escape(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F")
 }

@@ -11,6 +11,8 @@ use crate::{Event, Kind};
 /// The content that counts for one identity.
 pub(super) struct Identified<'a> {
     pub(super) event: Event<'a>,
+    /// The place of the epoch in which this content arrived.
+    pub(super) arrived: usize,
     /// Whether other contents claim the same identity.
     pub(super) is_contested: bool,
 }
@@ -19,6 +21,8 @@ pub(super) struct Identified<'a> {
 pub(super) struct Leg<'a> {
     pub(super) opening: &'a Event<'a>,
     pub(super) current: &'a Event<'a>,
+    /// The place of the epoch in which the current revision arrived.
+    pub(super) arrived: usize,
 }
 
 /// What the events of one transaction say among themselves.
@@ -30,8 +34,8 @@ pub(super) struct Transaction<'a> {
     pub(super) first: Option<&'a Event<'a>>,
     /// By name.
     pub(super) legs: Vec<Leg<'a>>,
-    /// The event ids of corrections whose leg has no opening, in order.
-    pub(super) unopened: Vec<&'a str>,
+    /// The corrections whose leg has no opening, by event id.
+    pub(super) unopened: Vec<&'a Event<'a>>,
     /// The event ids that stand for something without effect.
     pub(super) conflicts: BTreeSet<&'a str>,
 }
@@ -53,21 +57,34 @@ impl<'a> Transaction<'a> {
         let leg = self.legs.first()?;
         (leg.current.revision == 1 && leg.current.derives()).then_some(leg.current)
     }
+
+    /// Returns the ids of the first events in effect, at most three, by seniority; of a transaction
+    /// that has none, those of its corrections.
+    pub(super) fn first_events(&self) -> Vec<&'a str> {
+        let mut events: Vec<_> = self.legs.iter().map(|leg| leg.current).collect();
+        if events.is_empty() {
+            events.clone_from(&self.unopened);
+        }
+        events.sort_by_key(|event| event.seniority());
+        events.into_iter().take(3).map(|event| event.event_id.as_ref()).collect()
+    }
 }
 
 /// Chooses the content of each identity: the smallest (`recorded_at`, content hash), then bytes.
-pub(super) fn events(contents: &BTreeMap<Content, usize>) -> Vec<Identified<'_>> {
-    let contents: Vec<_> = contents.keys().collect();
+/// The contents come in order, each with the place of the epoch in which it arrived.
+pub(super) fn events<'a>(
+    contents: impl IntoIterator<Item = (&'a Content, usize)>,
+) -> Vec<Identified<'a>> {
+    let contents: Vec<_> = contents.into_iter().collect();
     contents
-        .chunk_by(|a, b| a.identity() == b.identity())
+        .chunk_by(|(a, _), (b, _)| a.identity() == b.identity())
         .filter_map(|rivals| {
-            let event = rivals
-                .iter()
-                .map(|content| (content.event(), &content.canonical))
-                .min_by_key(|(event, bytes)| (event.recorded_at, content_hash(bytes), *bytes))
-                .map(|(event, _)| event)?;
             let is_contested = rivals.len() > 1;
-            Some(Identified { event, is_contested })
+            rivals
+                .iter()
+                .map(|(content, arrived)| (content.event(), &content.canonical, *arrived))
+                .min_by_key(|(event, bytes, _)| (event.recorded_at, content_hash(bytes), *bytes))
+                .map(|(event, _, arrived)| Identified { event, arrived, is_contested })
         })
         .collect()
 }
@@ -89,12 +106,14 @@ fn transaction<'a>(events: &'a [Identified<'a>]) -> Option<Transaction<'a>> {
         .filter(|identified| identified.is_contested)
         .map(|identified| identified.event.event_id.as_ref())
         .collect();
-    let mut by_seniority: Vec<_> = events.iter().map(|identified| &identified.event).collect();
-    by_seniority.sort_by_key(|event| event.seniority());
-    let first = by_seniority.iter().find(|event| event.kind.is_opening()).copied();
+    let mut by_seniority: Vec<_> = events.iter().collect();
+    by_seniority.sort_by_key(|identified| identified.event.seniority());
+    let mut openings = by_seniority.iter().map(|identified| &identified.event);
+    let first = openings.find(|event| event.kind.is_opening());
 
-    let mut places: BTreeMap<(&str, u64), &Event<'_>> = BTreeMap::new();
-    for event in by_seniority {
+    let mut places: BTreeMap<(&str, u64), &Identified<'_>> = BTreeMap::new();
+    for identified in by_seniority {
+        let event = &identified.event;
         let is_of_another_kind =
             event.kind.is_opening() && first.is_some_and(|first| first.kind != event.kind);
         if is_of_another_kind {
@@ -103,7 +122,7 @@ fn transaction<'a>(events: &'a [Identified<'a>]) -> Option<Transaction<'a>> {
         }
         match places.entry((&event.leg, event.revision)) {
             Entry::Vacant(place) => {
-                place.insert(event);
+                place.insert(identified);
             }
             Entry::Occupied(_) => {
                 conflicts.insert(&event.event_id);
@@ -114,14 +133,20 @@ fn transaction<'a>(events: &'a [Identified<'a>]) -> Option<Transaction<'a>> {
     let mut legs: Vec<Leg<'_>> = Vec::new();
     let mut unopened = Vec::new();
     // The places are ordered by leg, then revision: an opening comes before its corrections.
-    for event in places.into_values() {
+    for Identified { event, arrived, .. } in places.into_values() {
+        let arrived = *arrived;
         match legs.last_mut() {
-            _ if event.kind.is_opening() => legs.push(Leg { opening: event, current: event }),
-            Some(leg) if leg.opening.leg == event.leg => leg.current = event,
-            _ => unopened.push(event.event_id.as_ref()),
+            _ if event.kind.is_opening() => {
+                legs.push(Leg { opening: event, current: event, arrived });
+            }
+            Some(leg) if leg.opening.leg == event.leg => {
+                leg.current = event;
+                leg.arrived = arrived;
+            }
+            _ => unopened.push(event),
         }
     }
-    unopened.sort_unstable();
+    unopened.sort_by_key(|event| &event.event_id);
     Some(Transaction {
         tenant: &any.tenant,
         id: &any.transaction_id,
