@@ -1,7 +1,8 @@
 //! The examples run, and what they assert holds.
 
-// The converters' `main` reads the arguments, which here are those of the test runner.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+// The converters are programs of their own that share a module, and their `main` reads the
+// arguments, which here are those of the test runner.
+#![allow(clippy::duplicate_mod, clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 
@@ -186,7 +187,7 @@ fn appends_leave_what_was_converted_as_it_was() {
         "\naccount expenses:phone\n\n2026-01-05 * phone\n  expenses:phone  9 EUR\n  assets:bank\n";
     let after = journal(&format!("{}{more}", from_hledger::SAMPLE)).unwrap();
     assert_eq!(after.len(), before.len() + 2);
-    assert!(before.iter().all(|line| after.contains(line)));
+    assert_eq!(after[..before.len()], before);
 }
 
 #[test]
@@ -312,7 +313,7 @@ fn every_example_is_run_and_is_short() {
                 assert!(["converters", "samples"].contains(&name), "{name} is not run");
                 continue;
             }
-            // The other files of the converters are modules of theirs, which the compiler sees used.
+            // The other files are modules of the converters; the compiler sees whether they are used.
             let program = folder.is_empty() || name.starts_with("from_");
             let run = this.contains(&format!("../examples/{folder}{name}"));
             assert!(run || !program, "{name} is not run");

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
@@ -153,7 +154,11 @@ pub(crate) fn convert(
     sample: &str,
     converter: impl Fn(&str) -> Result<Converted>,
 ) -> Result<Converted> {
-    let name = file.map_or("the sample".to_owned(), |file| file.display().to_string());
+    let name = match file {
+        None => "the sample".to_owned(),
+        Some(file) if file == Path::new("-") => "standard input".to_owned(),
+        Some(file) => file.display().to_string(),
+    };
     let text = match file {
         None => {
             eprintln!("note: no FILE is given, so this is the sample that comes with trueup");
@@ -182,4 +187,15 @@ pub(crate) fn convert(
     out.flush()?;
     eprintln!("{} events from {name}", converted.lines.len());
     Ok(converted)
+}
+
+/// How a converter ends: an error is one line, whatever `RUST_BACKTRACE` says.
+pub(crate) fn ended(result: &Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}; nothing was converted");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod xml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
@@ -37,8 +38,8 @@ pub(crate) struct Arguments {
 pub(crate) const SAMPLE: &str = include_str!("samples/statement.camt053.xml");
 
 /// Converts a file, or without arguments the sample.
-pub fn main() -> Result<()> {
-    run(&Arguments::parse())
+pub fn main() -> ExitCode {
+    event_lines::ended(&run(&Arguments::parse()))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -146,7 +147,7 @@ fn check(found: &Element, id: &str, sums: &BTreeMap<&str, i128>) -> Result<Strin
     if expected != closing.0 {
         bail!(
             "line {}: statement {id} does not add up: opening {from} + entries {} = {} {currency}, \
-             but closing is {to}, which is {} more; fetch the whole statement anew",
+             but closing is {to}, off by {}; fetch the whole statement anew",
             found.line,
             plain(moved),
             plain(expected),

@@ -14,6 +14,7 @@ mod journal_text;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
@@ -36,8 +37,8 @@ const SERVICE: &str = "hledger";
 const CONVERSION: &str = "equity:conversion";
 
 /// Converts a file, or without arguments the sample.
-pub fn main() -> Result<()> {
-    run(&Arguments::parse())
+pub fn main() -> ExitCode {
+    event_lines::ended(&run(&Arguments::parse()))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -67,6 +68,7 @@ pub(crate) fn convert(text: &str, tenant: &str) -> Result<Converted> {
     for (commodity, currency) in journal.renamed() {
         converted.notes.push(format!("commodity {commodity:?} is written {currency}"));
     }
+    let mut lines = Vec::new();
     for declared in &journal.declared {
         let Some(normal_side) = normal_side(&declared.account) else {
             let (line, account) = (declared.line, &declared.account);
@@ -75,17 +77,20 @@ pub(crate) fn convert(text: &str, tenant: &str) -> Result<Converted> {
             ));
             continue;
         };
-        converted
-            .push(&account(declared, normal_side, tenant))
-            .map_err(|error| anyhow!("line {}: {error}", declared.line))?;
+        lines.push((declared.line, account(declared, normal_side, tenant)));
     }
     let mut of_day = BTreeMap::new();
     for (index, transaction) in journal.transactions.iter().enumerate() {
         let of_day = of_day.entry(transaction.date).or_insert(0);
         *of_day += 1;
-        post(transaction, index + 1, *of_day, tenant)
-            .and_then(|line| converted.push(&line))
+        let line = post(transaction, index + 1, *of_day, tenant)
             .map_err(|error| anyhow!("line {}: {error}", transaction.line))?;
+        lines.push((transaction.line, line));
+    }
+    // In the order of the journal, so that what is appended to it is appended to the events.
+    lines.sort_by_key(|(number, _)| *number);
+    for (number, line) in &lines {
+        converted.push(line).map_err(|error| anyhow!("line {number}: {error}"))?;
     }
     Ok(converted)
 }
@@ -128,7 +133,7 @@ fn postings(transaction: &Transaction) -> Result<Vec<Posting>> {
     let inferred = match (elided, left.as_slice(), sums.len()) {
         (0, [], _) => ("", 0),
         (0, _, _) => bail!(
-            "the entry does not balance, {shown} is left over; correct it, or write a price with `@@`"
+            "the entry does not balance, {shown} is left over; correct it, or give a price (`@@`)"
         ),
         (1, [(currency, sum)], _) => (*currency, -sum),
         // Nothing is left for the posting without an amount, in the one currency that there is.

@@ -14,6 +14,7 @@ mod stripe_list;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
@@ -48,8 +49,8 @@ const CLEARING: &str = "assets:clearing:stripe";
 const FEES: &str = "expenses:fees:stripe";
 
 /// Converts a file, or without arguments the sample.
-pub fn main() -> Result<()> {
-    run(&Arguments::parse())
+pub fn main() -> ExitCode {
+    event_lines::ended(&run(&Arguments::parse()))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

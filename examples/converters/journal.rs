@@ -180,7 +180,7 @@ impl Journal {
             Below::Transaction { .. } if is_metadata(text) => Ok(()),
             Below::Transaction { beancount } => self.posting(number, text, beancount),
             Below::Dated => bail!(
-                "a posting below a directive; if the entry is a transaction, write `*` behind its date"
+                "a posting below a directive; if this is a transaction, write `*` behind its date"
             ),
             Below::Nothing => {
                 bail!("an indented line that belongs to nothing; begin it at the left")
