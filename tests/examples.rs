@@ -313,7 +313,7 @@ fn every_example_is_run_and_is_short() {
                 assert!(["converters", "samples"].contains(&name), "{name} is not run");
                 continue;
             }
-            // The other files are modules of the converters; the compiler sees whether they are used.
+            // The other files are modules of the converters, whose use the compiler sees.
             let program = folder.is_empty() || name.starts_with("from_");
             let run = this.contains(&format!("../examples/{folder}{name}"));
             assert!(run || !program, "{name} is not run");

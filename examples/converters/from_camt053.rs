@@ -192,7 +192,7 @@ fn details<'a>(
         return Ok(parts);
     }
     converted.notes.push(format!(
-        "line {}: the {} details of this entry do not say how its {} {} is split, so it is one line",
+        "line {}: the {} details do not say how the {} {} is split, so this is one line",
         entry.line,
         all.len(),
         plain(whole.0),

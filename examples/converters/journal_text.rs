@@ -34,7 +34,8 @@ pub(crate) const HARMLESS_DATED: &[&str] =
     &["balance", "close", "commodity", "custom", "document", "event", "note", "price", "query"];
 
 pub(crate) const DECIMAL_COMMA: &str = "a decimal comma is declared, and `1.000` could be one \
-    or a thousand; convert what `hledger print -c '1000.00 EUR'` writes, with a -c for each such commodity";
+    or a thousand; convert what `hledger print -c '1000.00 EUR'` writes, \
+    with a -c for each such commodity";
 
 /// Whether the number of a format has a comma as its last mark.
 pub(crate) fn is_decimal_comma(format: &str) -> bool {
