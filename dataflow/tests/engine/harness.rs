@@ -339,7 +339,7 @@ pub(crate) fn judge(
     check: &mut impl FnMut(usize, &Views) -> Result<(), String>,
 ) -> Result<(), String> {
     let rules = input.rules.as_ref().clone();
-    let mut alerts = Alerts::new(Scale::DEFAULT, rules.clone());
+    let mut alerts = Alerts::new(&rules);
     let mut reference = Reference::with_rules(Scale::DEFAULT, rules);
     let mut views: Views = View::ALL.into_iter().map(|view| (view, Rows::default())).collect();
     for (epoch, (events, shares)) in input.epochs.iter().zip(outputs).enumerate() {
