@@ -179,6 +179,10 @@ pub struct GenerateArgs {
     /// Leave out the records that must be quarantined
     #[arg(long)]
     pub no_poison: bool,
+    /// Close months too, and open some again. What came to a month after its closing depends on when
+    /// it was closed, so two runs that cut other epochs differ in it
+    #[arg(long)]
+    pub periods: bool,
 }
 
 /// `trueup append`

@@ -49,6 +49,9 @@ pub struct Workload {
     pub tenants: u32,
     /// Whether about 0.3 % of the records are ones that must be quarantined.
     pub poison: bool,
+    /// Whether months are closed and opened again. What came to a month behind its closing depends on
+    /// when it was closed, so equal sets in other epochs are not equal books then.
+    pub periods: bool,
     /// When the first event is recorded, in seconds since 1970-01-01T00:00:00Z. Events follow
     /// about one a second; effective dates reach seven years back.
     pub start_seconds: u64,
@@ -62,6 +65,7 @@ impl Default for Workload {
             seed: 1,
             tenants: 200,
             poison: true,
+            periods: false,
             start_seconds: 1_767_600_000,
         }
     }

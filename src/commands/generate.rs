@@ -24,6 +24,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         seed: args.seed,
         tenants: args.tenants,
         poison: !args.no_poison,
+        periods: args.periods,
         ..Workload::default()
     };
     let started = Instant::now();

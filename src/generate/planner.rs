@@ -36,6 +36,8 @@ pub(super) struct Planner {
     far: u64,
     clock_ms: u64,
     events: u64,
+    /// Whether months are closed.
+    pub(super) periods: bool,
 }
 
 impl Planner {
@@ -54,6 +56,7 @@ impl Planner {
             far: (workload.events / 8).clamp(8, 20_000),
             clock_ms: workload.start_seconds * 1_000,
             events: 0,
+            periods: workload.periods,
         }
     }
 

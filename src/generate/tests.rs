@@ -13,7 +13,7 @@ use super::{
 };
 
 fn workload(events: u64, seed: u64) -> Workload {
-    Workload { events, seed, ..Workload::default() }
+    Workload { events, seed, periods: true, ..Workload::default() }
 }
 
 fn generate(workload: &Workload) -> (Vec<u8>, Summary) {

@@ -89,6 +89,9 @@ pub(super) fn sent(p: &mut Planner) {
 /// A month is closed: the last one, one of years ago, or in haste the one that is not over. Some are
 /// opened again, and closed once more.
 pub(super) fn period(p: &mut Planner) {
+    if !p.periods {
+        return;
+    }
     let tenant = p.any_tenant();
     let mut close = p.event(Kind::ClosePeriod, tenant, 0);
     let (year, month) = text::month(close.recorded.seconds / 86_400);
