@@ -3,5 +3,7 @@
 
 pub mod balances;
 pub mod daily_movements;
+pub mod data_quality;
+pub mod reconciliation;
 pub mod source_continuity;
 pub mod trial_balance;
