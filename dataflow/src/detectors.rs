@@ -5,10 +5,13 @@
 pub mod overdraft;
 pub mod sequence_gap;
 pub mod shard_imbalance;
+pub mod statement_mismatch;
 pub mod trial_imbalance;
 
-use trueup_ledger::Table;
 use trueup_ledger::table::Value;
+use trueup_ledger::{Table, View};
+
+use crate::due::DueRow;
 
 /// What a detector says of one subject.
 struct Finding<'a> {
@@ -22,8 +25,8 @@ struct Finding<'a> {
 }
 
 impl Finding<'_> {
-    fn push(&self, table: &mut Table, diff: i8) {
-        let row = [
+    fn row(&self) -> [Value<'_>; 7] {
+        [
             Value::Text(self.tenant),
             Value::Text(self.detector),
             Value::Text(self.subject),
@@ -31,7 +34,16 @@ impl Finding<'_> {
             Value::Amount(self.amount),
             Value::Text(self.severity),
             Value::Text(self.detail),
-        ];
-        table.push(&row, diff);
+        ]
+    }
+
+    fn push(&self, table: &mut Table, diff: i8) {
+        table.push(&self.row(), diff);
+    }
+
+    /// Returns the row for the view once the epoch time is later than `due`, in microseconds since
+    /// 1970.
+    fn due(&self, due: i64) -> DueRow {
+        DueRow::new(View::Imbalances, &self.row(), due)
     }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::vec::input::{Handle, Input};
+use timely::dataflow::operators::vec::{Branch, Map};
 use timely::dataflow::operators::{Concat, Concatenate};
-use trueup_ledger::{Epoch, Event, Rules, Scale, Table};
+use trueup_ledger::{Epoch, Event, Rules, Scale, Table, View};
 
 use crate::detectors::sequence_gap::sequence_gap;
 use crate::detectors::shard_imbalance::shard_imbalance;
+use crate::detectors::statement_mismatch::statement_mismatch;
 use crate::detectors::trial_imbalance::trial_imbalance;
 use crate::due::when_due;
 use crate::facts::FactRecord;
@@ -27,6 +28,8 @@ use crate::transactions::{Changes, Surroundings, Transactions};
 use crate::views::alerts::alerts;
 use crate::views::balances::balances;
 use crate::views::daily_movements::daily_movements;
+use crate::views::data_quality::{data_quality, open_imbalances, unmatched};
+use crate::views::reconciliation::{reconciliation, reconciliations};
 use crate::views::source_continuity::{RangeSet, continuities, source_continuity};
 use crate::views::trial_balance::{books, trial_balance};
 
@@ -114,6 +117,13 @@ impl Engine {
                 FactRecord::Account(declared) => Some((declared, diff)),
                 _ => None,
             });
+            let statements = facts.clone().flat_map(|(fact, diff)| match fact {
+                FactRecord::Statement(statement) => Some((statement, diff)),
+                _ => None,
+            });
+            let payments = reconciliations(clearing, statements, state);
+            let after = rules.statement_mismatch_after;
+            let due = due.concat(statement_mismatch(payments.clone(), after, scale));
             let directory = SharedDirectory::new(Directory::new(state));
             let names = record_names(names, Rc::clone(&directory));
             let books = books(shards.clone(), state, since);
@@ -134,10 +144,16 @@ impl Engine {
                 shard_imbalance(shards.concat(pending_shards), state, scale),
                 source_continuity(continuities.clone()),
                 sequence_gap(continuities, scale),
+                reconciliation(payments.clone()),
                 when_due(due, &clock, state, since),
             ]);
-            let alerts = alerts(all.clone(), &clock, rules, state, since);
-            let all = all.concat(alerts);
+            // Those of every detector, since what is made of them is made of all.
+            let (others, imbalances) =
+                all.branch(|_, table: &Table| table.view() == View::Imbalances);
+            let counts = open_imbalances(imbalances.clone()).concat(unmatched(payments));
+            let alerts = alerts(imbalances.clone(), &clock, rules, state, since);
+            let quality = data_quality(counts, state, since);
+            let all = scope.concatenate([others, imbalances, alerts, quality]);
             let done = clock.clone();
             publish(all, accepted, index, first_epoch, move |output| {
                 // Whoever acts on the next epoch may ask for the time of this one.

@@ -4,5 +4,7 @@
 pub mod alerts;
 pub mod balances;
 pub mod daily_movements;
+pub mod data_quality;
+pub mod reconciliation;
 pub mod source_continuity;
 pub mod trial_balance;
