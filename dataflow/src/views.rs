@@ -6,5 +6,6 @@ pub mod balances;
 pub mod daily_movements;
 pub mod data_quality;
 pub mod reconciliation;
+pub mod period_adjustments;
 pub mod source_continuity;
 pub mod trial_balance;
