@@ -57,6 +57,7 @@ fn fields_of_the_record() {
     assert_eq!(reason(|d| d.event_id = Some("é".repeat(129).into())), Some(BadIdentifier));
     assert_eq!(reason(|d| d.tenant = Some("x".repeat(64).into())), None);
     assert_eq!(reason(|d| d.tenant = Some("x".repeat(65).into())), Some(BadIdentifier));
+    assert_eq!(reason(|d| d.kind = Some("control_total".into())), Some(MissingField));
     assert_eq!(reason(|d| d.kind = Some("POST".into())), Some(UnknownKind));
     assert_eq!(reason(|d| d.transaction_id = None), Some(MissingField));
     assert_eq!(reason(|d| d.revision = Some(2)), Some(BadRevision));
