@@ -259,3 +259,6 @@ fn fields_of_a_posting() {
         assert_eq!(posting_reason(|p| p.currency = Some(code.into())), expected, "{code}");
     }
 }
+
+#[path = "draft/facts_tests.rs"]
+mod facts_tests;

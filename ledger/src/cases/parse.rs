@@ -169,6 +169,8 @@ impl Reading {
             })
             .collect();
         let case = self.cases.last_mut().ok_or("an expectation before any `case`")?;
+        // Alerts are of every commit, so that it matters into how many the events are cut.
+        case.is_historic |= view == View::Alerts;
         if case.steps.is_empty() {
             open_step(case);
         }

@@ -76,6 +76,45 @@ fn each_fault_has_its_reason() {
         ("{\"account\":{\"name\":1}}", BadType, "`account.name` must be a string"),
         ("{\"account\":{\"name\":\"\",\"name\":\"\"}}", DuplicateField, "`account.name`"),
         ("{\"statement\":\"x\"}", BadType, "`statement` must be an object"),
+        ("{\"statement\":{\"amount\":1.5}}", BadType, "`statement.amount` must be a string"),
+        ("{\"statement\":{\"value_date\":[]}}", BadType, "`statement.value_date` must be"),
+        (
+            "{\"statement\":{\"amount\":\"1\",\"amount\":\"1\"}}",
+            DuplicateField,
+            "`statement.amount`",
+        ),
+        ("{\"control\":[]}", BadType, "`control` must be an object"),
+        ("{\"control\":{\"from_sequence\":\"1\"}}", BadType, "`control.from_sequence` must be"),
+        ("{\"control\":{\"to_sequence\":-1}}", BadType, "`control.to_sequence` must be"),
+        ("{\"control\":{\"count\":1.0}}", BadType, "`control.count` must be"),
+        ("{\"control\":{\"count\":1,\"count\":1}}", DuplicateField, "`control.count`"),
+        ("{\"control\":{\"totals\":[]}}", BadType, "`control.totals` must be an object"),
+        ("{\"control\":{\"totals\":{\"EUR\":1}}}", BadType, "each of `control.totals` must be"),
+        ("{\"control\":{\"totals\":{\"EUR\":null}}}", BadType, "each of `control.totals` must be"),
+        (
+            "{\"control\":{\"totals\":{\"EUR\":{\"debit\":1}}}}",
+            BadType,
+            "a `debit` of `control.totals` must be a string",
+        ),
+        (
+            "{\"control\":{\"totals\":{\"EUR\":{\"credit\":\"1\",\"credit\":\"1\"}}}}",
+            DuplicateField,
+            "a `credit` of `control.totals` is given twice",
+        ),
+        (
+            "{\"control\":{\"totals\":{\"EUR\":{},\"USD\":{},\"EUR\":{}}}}",
+            DuplicateField,
+            "a currency of `control.totals` is given twice",
+        ),
+        (
+            "{\"control\":{\"totals\":{\"EUR\":{},\"\\u0045UR\":{}}}}",
+            DuplicateField,
+            "a currency of `control.totals` is given twice",
+        ),
+        ("{\"control\":{\"totals\":{\"\\ud800\":{}}}}", BadType, "a currency of `control.totals`"),
+        ("{\"control\":{},\"control\":{}}", DuplicateField, "`control` is given twice"),
+        ("{\"period\":202610}", BadType, "`period` must be a string"),
+        ("{\"period\":\"2026-10\",\"period\":null}", DuplicateField, "`period` is given twice"),
         ("{\"v\":1,\"v\":1}", DuplicateField, "`v` is given twice"),
         ("{\"v\":1,\"\\u0076\":1}", DuplicateField, "`v` is given twice"),
         ("{\"leg\":null,\"leg\":\"a\"}", DuplicateField, "`leg` is given twice"),
@@ -93,6 +132,42 @@ fn each_fault_has_its_reason() {
 }
 
 // spec: "nesting > 32, a record > 1 MiB: quarantined"
+#[test]
+fn what_events_without_a_transaction_say_is_read_as_it_stands() {
+    let raw = r#"{"statement":{"processor":"psp","reference":"t1","amount":"-1.50","currency":"EUR",
+      "value_date":"2026-01-31","memo":1},"control":{"from_sequence":1,"to_sequence":9,"count":7,
+      "totals":{"USD":{"debit":"1","credit":null,"fee":"1"},"EUR":{}},"by":"x"},"period":"2026-10"}"#;
+    let decoded = Json.decode(raw.as_bytes()).unwrap();
+    assert_eq!(decoded.unknown_fields, 3);
+    let statement = decoded.draft.statement.unwrap();
+    let texts = [&statement.processor, &statement.reference, &statement.amount];
+    assert_eq!(texts.map(Option::as_deref), [Some("psp"), Some("t1"), Some("-1.50")]);
+    let texts = [&statement.currency, &statement.value_date, &decoded.draft.period];
+    assert_eq!(texts.map(Option::as_deref), [Some("EUR"), Some("2026-01-31"), Some("2026-10")]);
+    let control = decoded.draft.control.unwrap();
+    let numbers = (control.from_sequence, control.to_sequence, control.count);
+    assert_eq!(numbers, (Some(1), Some(9), Some(7)));
+    let totals = control.totals.unwrap();
+    let totals: Vec<_> = totals
+        .iter()
+        .map(|(currency, sum)| (&**currency, sum.debit.as_deref(), sum.credit.as_deref()))
+        .collect();
+    assert_eq!(totals, [("USD", Some("1"), None), ("EUR", None, None)]);
+}
+
+#[test]
+fn null_is_an_absent_field() {
+    let nulls = r#"{"account":null,"statement":null,"control":null,"period":null}"#;
+    let draft = Json.decode(nulls.as_bytes()).unwrap().draft;
+    assert!(draft.account.is_none() && draft.statement.is_none());
+    assert!(draft.control.is_none() && draft.period.is_none());
+    let within = r#"{"statement":{"amount":null},"control":{"count":null,"totals":null}}"#;
+    let draft = Json.decode(within.as_bytes()).unwrap().draft;
+    assert_eq!(draft.statement.unwrap().amount, None);
+    let control = draft.control.unwrap();
+    assert!(control.count.is_none() && control.totals.is_none());
+}
+
 #[test]
 fn size_and_depth_have_exact_bounds() {
     let sized = |bytes: usize| format!("{{\"x\":\"{}\"}}", "a".repeat(bytes - 8));
