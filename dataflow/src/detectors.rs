@@ -1,7 +1,8 @@
-//! The detectors that look across transactions, one file a detector: each is a stateless map over
-//! what a view keeps. Those of single transactions are part of a transaction's rows;
+//! The detectors that look across transactions, one file a detector: nearly each is a stateless map
+//! over what a view keeps. Those of single transactions are part of a transaction's rows;
 //! see `ledger/src/transaction/rows.rs`.
 
+pub mod late_into_closed_period;
 pub mod overdraft;
 pub mod sequence_gap;
 pub mod shard_imbalance;

@@ -10,6 +10,7 @@ use timely::dataflow::operators::vec::input::{Handle, Input};
 use timely::dataflow::operators::{Concat, Concatenate};
 use trueup_ledger::{Epoch, Event, Rules, Scale, Table};
 
+use crate::detectors::late_into_closed_period::late_into_closed_period;
 use crate::detectors::sequence_gap::sequence_gap;
 use crate::detectors::shard_imbalance::shard_imbalance;
 use crate::detectors::trial_imbalance::trial_imbalance;
@@ -25,7 +26,7 @@ use crate::time::EpochClock;
 use crate::totals::{SharedDirectory, record_names};
 use crate::transactions::{Changes, Surroundings, Transactions};
 use crate::views::balances::balances;
-use crate::views::daily_movements::daily_movements;
+use crate::views::period_adjustments::period_adjustments;
 use crate::views::source_continuity::{RangeSet, continuities, source_continuity};
 use crate::views::trial_balance::{books, trial_balance};
 
@@ -70,6 +71,8 @@ pub struct Engine {
     /// count it so, and the exchange behind it would then keep records of a closed epoch until the
     /// next one's arrive. An event sent directly before the end rules that out.
     last: Option<EventRecord>,
+    /// What the epoch says of months, held back for the same reason.
+    said: Vec<PeriodRecord>,
     seen: BTreeMap<Box<str>, BTreeMap<Box<str>, RangeSet>>,
     scratch: Vec<u8>,
 }
@@ -127,7 +130,8 @@ impl Engine {
                     Rc::clone(&directory),
                     (state, scale),
                 ),
-                daily_movements(movements, names, directory, state),
+                period_adjustments(movements, closings.clone(), names, directory, (state, since)),
+                late_into_closed_period(late, closings, state, since),
                 trial_balance(books.clone()),
                 trial_imbalance(books, scale),
                 shard_imbalance(shards.concat(pending_shards), state, scale),
@@ -150,6 +154,7 @@ impl Engine {
                 periods,
                 clock: clock.clone(),
                 last: None,
+                said: Vec::new(),
                 seen: BTreeMap::new(),
                 scratch: Vec::new(),
             }
@@ -177,9 +182,7 @@ impl Engine {
             }
         }
         let record = EventRecord::new(event, origin, &mut self.scratch);
-        if let Some(period) = PeriodRecord::of(event, &record.canonical) {
-            self.periods.send(period);
-        }
+        self.said.extend(PeriodRecord::of(event, &record.canonical));
         if let Some(before) = self.last.replace(record) {
             self.events.send(before);
         }
@@ -201,6 +204,9 @@ impl Engine {
                 let ranges = seen.into_ranges();
                 self.sequences.send(SequenceRecord { tenant: tenant.clone(), service, ranges });
             }
+        }
+        for period in self.said.drain(..) {
+            self.periods.send(period);
         }
         if let Some(last) = self.last.take() {
             self.events.send(last);

@@ -86,6 +86,30 @@ impl DatedKey {
         let bound = |at| DatedKey { key: u128::from(shard) << 120, at, tenant }.encode(space);
         (bound(at.start), bound(at.end))
     }
+
+    /// Returns the pairs of keys between which all of some tenants at some times lie in the shards
+    /// that this worker owns, for [`Kept::select`].
+    pub(crate) fn ranges(
+        space: Space,
+        state: &WorkerState,
+        times: impl Iterator<Item = (u32, std::ops::Range<i32>)>,
+    ) -> Vec<(KeyBytes, KeyBytes)> {
+        let shards: Vec<u8> = (0..=u8::MAX).filter(|shard| state.owns(*shard)).collect();
+        let of_all = times.flat_map(|(tenant, at)| {
+            shards.iter().map(move |shard| DatedKey::range(space, *shard, tenant, at.clone()))
+        });
+        let mut ranges: Vec<_> = of_all.collect();
+        ranges.sort_unstable();
+        // Two tenants may have the same bits, and one month ends where the next begins.
+        ranges.dedup_by(|(next, end), (_, last)| {
+            let goes_on = *next <= *last;
+            if goes_on {
+                *last = (*last).max(*end);
+            }
+            goes_on
+        });
+        ranges
+    }
 }
 
 /// What an [`AccountKey`] stands for.

@@ -1,11 +1,8 @@
-//! A collection's totals by key, kept outside arrangements: for views whose keys grow without end.
+//! What views that keep totals outside arrangements share, since their keys grow without end.
 //!
-//! In: changes of sums at epochs, exchanged so that one worker owns a key. Out: for each key whose
-//! total an epoch changes, the row of the old total retracted and that of the new one inserted.
-//! State: one total a key, and names shared with the other totals of the worker, both
-//! kept in the store.
+//! In: changes of sums at epochs, exchanged so that one worker owns a key, and the names that they
+//! use. Out: whole epochs, in order, to the view that keeps the totals in the store.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -15,10 +12,9 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{Operator, OutputBuilderSession};
-use trueup_ledger::{Table, View};
+use trueup_ledger::Table;
 
 use crate::names::{AccountKey, AccountName, Directory};
-use crate::store::{Kept, Space, StateKey, StateValue, WorkerState};
 use crate::sums::Total;
 use crate::transactions::Tables;
 
@@ -55,60 +51,52 @@ pub(crate) fn by_epoch<'s, D: ExchangeData>(
     shard: impl Fn(&D) -> u64 + 'static,
     mut each: impl FnMut(u64, Vec<D>) -> Vec<Table> + 'static,
 ) -> Tables<'s> {
-    changes.binary_frontier(names, Exchange::new(shard), Pipeline, name, move |_, _| {
-        let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<D>)> = BTreeMap::new();
-        move |(input, frontier), (names, names_frontier), output| {
-            names.for_each(|_, _| ());
-            input.for_each(|capability, changes| {
-                let epoch = *capability.time();
-                let entry = waiting.entry(epoch);
-                entry.or_insert_with(|| (capability.retain(0), Vec::new())).1.append(changes);
-            });
-            while let Some(first) = waiting.first_entry() {
-                if frontier.less_equal(first.key()) || names_frontier.less_equal(first.key()) {
-                    break;
-                }
-                let (epoch, (capability, changes)) = first.remove_entry();
-                output.session(&capability).give_container(&mut each(epoch, changes));
-            }
-        }
-    })
+    by_epoch_beside(changes, names, name, shard, move |epoch, changes, _| each(epoch, changes))
 }
 
-/// Keeps the totals of `changes` in a space of the store and emits their rows.
-///
-/// `account` is what a key is routed and named by; `row` pushes the row of a key with its total.
-pub(crate) fn totals<'s, K, V>(
-    changes: Stream<'s, u64, Vec<(K, V)>>,
-    names: Stream<'s, u64, Vec<()>>,
-    directory: SharedDirectory,
-    state: &WorkerState,
-    (space, view): (Space, View),
-    account: impl Fn(&K) -> AccountKey + Copy + 'static,
-    row: impl Fn(&AccountName, &K, &V, &mut Table, i8) + 'static,
-) -> Tables<'s>
-where
-    K: ExchangeData + StateKey + Ord,
-    V: ExchangeData + StateValue + Total,
-{
-    let kept = state.kept::<K, V>(space);
-    let by_account = move |change: &(K, V)| route(account(&change.0));
-    by_epoch(changes, names, view.name(), by_account, move |epoch, changes| {
-        let mut kept = kept.borrow_mut();
-        kept.begin(epoch);
-        let mut table = Table::new(view);
-        for (key, change) in consolidated(changes) {
-            let (before, after) = add(&mut kept, key, &change);
-            directory.with_name(account(&key), |name| {
-                if before.has_lines() {
-                    row(name, &key, &before, &mut table, -1);
-                }
-                if after.has_lines() {
-                    row(name, &key, &after, &mut table, 1);
-                }
+/// What has come of an epoch, with the right to send what follows from it.
+struct Waiting<D, B> {
+    capability: Capability<u64>,
+    changes: Vec<D>,
+    beside: Vec<B>,
+}
+
+impl<D, B> Waiting<D, B> {
+    fn new(capability: Capability<u64>) -> Waiting<D, B> {
+        Waiting { capability, changes: Vec::new(), beside: Vec::new() }
+    }
+}
+
+/// As [`by_epoch`], with what comes `beside` the changes and is on its worker already; `each` is
+/// called too where an epoch has nothing else.
+pub(crate) fn by_epoch_beside<'s, D: ExchangeData, B: Clone + 'static>(
+    changes: Stream<'s, u64, Vec<D>>,
+    beside: Stream<'s, u64, Vec<B>>,
+    name: &str,
+    shard: impl Fn(&D) -> u64 + 'static,
+    mut each: impl FnMut(u64, Vec<D>, Vec<B>) -> Vec<Table> + 'static,
+) -> Tables<'s> {
+    changes.binary_frontier(beside, Exchange::new(shard), Pipeline, name, move |_, _| {
+        let mut waiting: BTreeMap<u64, Waiting<D, B>> = BTreeMap::new();
+        move |(input, frontier), (beside, beside_frontier), output| {
+            input.for_each(|capability, changes| {
+                let entry = waiting.entry(*capability.time());
+                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0)));
+                epoch.changes.append(changes);
             });
+            beside.for_each(|capability, beside| {
+                let entry = waiting.entry(*capability.time());
+                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0)));
+                epoch.beside.append(beside);
+            });
+            while let Some(first) = waiting.first_entry() {
+                if frontier.less_equal(first.key()) || beside_frontier.less_equal(first.key()) {
+                    break;
+                }
+                let (epoch, Waiting { capability, changes, beside }) = first.remove_entry();
+                output.session(&capability).give_container(&mut each(epoch, changes, beside));
+            }
         }
-        vec![table]
     })
 }
 
@@ -125,18 +113,4 @@ pub(crate) fn consolidated<K: Ord + Copy, V: Total>(mut changes: Vec<(K, V)>) ->
     });
     changes.retain(|(_, change)| !change.is_zero());
     changes
-}
-
-/// Adds a change to a key's total; returns the total before and after. A key without lines and
-/// without sums is forgotten.
-fn add<K: StateKey, V: StateValue + Total>(kept: &mut Kept<K, V>, key: K, change: &V) -> (V, V) {
-    let before = kept.get(&key).map(Cow::into_owned).unwrap_or_default();
-    let mut after = before.clone();
-    after.plus_equals(change);
-    if after.is_zero() {
-        kept.remove(key);
-    } else {
-        kept.put(key, after.clone());
-    }
-    (before, after)
 }

@@ -3,5 +3,6 @@
 
 pub mod balances;
 pub mod daily_movements;
+pub mod period_adjustments;
 pub mod source_continuity;
 pub mod trial_balance;
