@@ -167,7 +167,7 @@ fn judge(steps: &[Step<'_>], outputs: &[Vec<EpochOutput>], run: &str) {
         }
         let rows = |view| views.get(&view).into_iter().flat_map(|rows: &Rows| rows.0.keys());
         let adjustments = rows(View::PeriodAdjustments).map(|row| texts(row).join(" "));
-        let late = rows(View::Imbalances).map(|row| texts(row)).filter_map(|row| {
+        let late = rows(View::Imbalances).map(texts).filter_map(|row| {
             let [tenant, detector, subject, currency, amount, severity, detail] = &row[..] else {
                 unreachable!("an imbalance has seven columns")
             };
@@ -182,11 +182,11 @@ fn judge(steps: &[Step<'_>], outputs: &[Vec<EpochOutput>], run: &str) {
         let expected: BTreeSet<String> = expected.iter().map(|row| (*row).to_owned()).collect();
         assert_eq!(found, expected, "{run}, epoch {epoch}");
         let mut days: BTreeMap<Vec<String>, i128> = BTreeMap::new();
-        for row in rows(View::DailyMovements).map(|row| texts(row)) {
+        for row in rows(View::DailyMovements).map(texts) {
             let key = vec![row[0].clone(), row[3][..7].to_owned(), row[1].clone(), row[2].clone()];
             *days.entry(key).or_default() += row[6].parse::<i128>().unwrap();
         }
-        for row in rows(View::PeriodAdjustments).map(|row| texts(row)) {
+        for row in rows(View::PeriodAdjustments).map(texts) {
             let sum = days.get(&row[..4]).copied().unwrap_or_default();
             assert_eq!(row[5], sum.to_string(), "{run}, epoch {epoch}: {row:?}");
         }
