@@ -28,13 +28,9 @@ use crate::totals::{SharedDirectory, record_names};
 use crate::transactions::{Changes, Surroundings, Transactions};
 use crate::views::alerts::alerts;
 use crate::views::balances::balances;
-<<<<<<< HEAD
 use crate::views::data_quality::{data_quality, open_imbalances, unmatched};
 use crate::views::period_adjustments::period_adjustments;
 use crate::views::reconciliation::{reconciliation, reconciliations};
-=======
-use crate::views::period_adjustments::period_adjustments;
->>>>>>> w-per
 use crate::views::source_continuity::{RangeSet, continuities, source_continuity};
 use crate::views::trial_balance::{books, trial_balance};
 

@@ -26,6 +26,10 @@ impl Hasher for TakesBits {
         self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
     fn write_i32(&mut self, value: i32) {
         self.write_u64(u64::from(value.cast_unsigned()));
     }

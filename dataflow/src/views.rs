@@ -4,11 +4,8 @@
 pub mod alerts;
 pub mod balances;
 pub mod daily_movements;
-<<<<<<< HEAD
 pub mod data_quality;
-pub mod reconciliation;
-=======
->>>>>>> w-per
 pub mod period_adjustments;
+pub mod reconciliation;
 pub mod source_continuity;
 pub mod trial_balance;

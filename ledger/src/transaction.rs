@@ -64,6 +64,8 @@ pub struct Fold<'e, 'a> {
     pub conflicts: Vec<&'e str>,
     /// The ids of corrections without opening, in order.
     pub orphan_corrections: Vec<&'e str>,
+    /// The same by seniority, where nothing is in effect.
+    first_corrections: Vec<&'e str>,
     /// The events in effect that arrived late, and by how many microseconds.
     pub delayed: Vec<(&'e Event<'a>, i64)>,
 }
@@ -81,6 +83,7 @@ pub fn fold<'e, 'a>(events: &'e [Stored<'a>]) -> Option<Fold<'e, 'a>> {
         legs: Vec::with_capacity(1),
         conflicts: Vec::new(),
         orphan_corrections: Vec::new(),
+        first_corrections: Vec::new(),
         delayed: Vec::new(),
     };
     if let ([_], true) = (events, first.kind.is_opening()) {
@@ -124,6 +127,10 @@ pub fn fold<'e, 'a>(events: &'e [Stored<'a>]) -> Option<Fold<'e, 'a>> {
         }
     }
     fold.orphan_corrections.sort_unstable();
+    if fold.legs.is_empty() {
+        counted.sort_by(|a, b| a.seniority().cmp(&b.seniority()));
+        fold.first_corrections = counted.iter().map(|event| &*event.event_id).collect();
+    }
     fold.conflicts = conflicts.into_iter().collect();
     for stored in events.iter().filter(|stored| stored.delay.is_some()) {
         let is_current = |leg: &Leg<'_, '_>| std::ptr::eq(leg.current, &raw const stored.event);
@@ -354,7 +361,7 @@ impl<'e, 'a> Fold<'e, 'a> {
         events.sort_by(|a, b| a.seniority().cmp(&b.seniority()));
         let mut ids: Vec<&str> = events.into_iter().map(|event| &*event.event_id).collect();
         if ids.is_empty() {
-            ids.clone_from(&self.orphan_corrections);
+            ids.clone_from(&self.first_corrections);
         }
         ids.truncate(FIRST_EVENTS_MAX);
         ids

@@ -156,12 +156,12 @@ impl Late {
         }
     }
 
-    /// Pushes a row for each currency in which something was added to an account.
+    /// Pushes a row for each currency in which something has changed.
     fn push(&self, month: Month, table: &mut Table, diff: i8) {
         let mut amounts: BTreeMap<&str, i128> = BTreeMap::new();
-        for net in self.nets.iter().filter(|net| net.units > 0) {
+        for net in &self.nets {
             let amount = amounts.entry(&net.currency).or_default();
-            *amount = checked_sum(*amount, net.units);
+            *amount = checked_sum(*amount, net.units.max(0));
         }
         for (currency, amount) in amounts {
             let finding = Finding {

@@ -2,6 +2,7 @@
 
 use super::{Finding, Found, WARNING};
 use crate::amount::Scale;
+use crate::Timestamp;
 use crate::transaction::{Meaning, json_text};
 
 pub(super) const SEVERITY: &str = WARNING;
@@ -16,7 +17,7 @@ pub(super) fn detect(meaning: &Meaning<'_, '_>, _: Scale, found: Found<'_>) {
                 r#"{{"delay_seconds":"{}","event_id":{},"recorded_at":"{}"}}"#,
                 delay / 1_000_000,
                 json_text(&event.event_id),
-                event.recorded_at,
+                Timestamp::display_micros(event.recorded_at.micros()),
             ),
             due: None,
         });

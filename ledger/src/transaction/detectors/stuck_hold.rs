@@ -4,6 +4,7 @@
 use super::{Finding, Found, WARNING};
 use crate::amount::Scale;
 use crate::event::Kind;
+use crate::Timestamp;
 use crate::transaction::Meaning;
 
 pub(super) const SEVERITY: &str = WARNING;
@@ -20,7 +21,11 @@ pub(super) fn detect(meaning: &Meaning<'_, '_>, _: Scale, found: Found<'_>) {
             subject: meaning.fold.transaction_id,
             currency: total.currency,
             amount: total.gross,
-            detail: format!(r#"{{{},"expires_at":"{expires_at}"}}"#, meaning.events()),
+            detail: format!(
+                r#"{{{},"expires_at":"{}"}}"#,
+                meaning.events(),
+                Timestamp::display_micros(expires_at.micros()),
+            ),
             due: Some(expires_at.micros()),
         });
     }
