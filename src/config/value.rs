@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use trueup_sinks::BucketConfig;
+use trueup_sinks::{BucketConfig, REDRIVE};
 
 use super::error::Invalid;
 use super::{MEMORY_LIMIT_MIN, bucket};
@@ -156,8 +156,12 @@ pub fn memory_limit(text: &str) -> Result<u64, Invalid> {
 /// Checks the name of a source, under which commits keep its positions.
 ///
 /// # Errors
-/// [`Invalid`] where it is not 1 to 64 of `a-z 0-9 _ -`.
+/// [`Invalid`] where it is not 1 to 64 of `a-z 0-9 _ -`, or is the reserved [`REDRIVE`].
 pub fn source_name(text: &str) -> Result<String, Invalid> {
+    if text == REDRIVE {
+        let problem = format!("{text:?} is the name of the source that reads re-driven records");
+        return Err(Invalid::new(problem, "give this source another name"));
+    }
     name(text, "source", "write 1 to 64 of a-z, 0-9, _ and -, as in \"payments\"")
 }
 
