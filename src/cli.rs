@@ -79,7 +79,12 @@ is safe: the next run goes on behind the last commit.")]
 EXAMPLE
   trueup query balances --store books --tenant acme
   trueup query imbalances --store books --where severity=critical
-  trueup query trial_balance --store books --epoch 12 --format csv")]
+  trueup query trial_balance --store books --epoch 12 --format csv
+  trueup query balances --store books --as-of-date 2026-10-31 --epoch 12
+
+With --as-of-date only lines count whose effective date (UTC) is not later, as they are known at the
+epoch: what the books said of that day at that commit. It is for postings, balances, daily_movements
+and trial_balance; the rows of the other views are of no day.")]
     Query(QueryArgs),
     /// Print an order-independent digest of every view: equal books have equal digests
     #[command(after_help = "EXAMPLE\n  trueup digest --store books --epoch 12")]
@@ -316,6 +321,9 @@ pub struct QueryArgs {
     /// The epoch to look at [default: the last commit]
     #[arg(long, value_name = "E", value_parser = epoch)]
     pub epoch: Option<Epoch>,
+    /// Only what is effective on or before this day, UTC, as known at the epoch
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub as_of_date: Option<i32>,
     /// What the output looks like
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
     pub format: OutputFormat,
@@ -392,6 +400,10 @@ pub struct CheckArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+fn date(text: &str) -> Result<i32, String> {
+    value::date(text).ok_or_else(|| "write a day, as in 2026-10-31".to_owned())
 }
 
 fn epoch(text: &str) -> Result<Epoch, String> {

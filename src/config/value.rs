@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use trueup_ledger::Timestamp;
 use trueup_sinks::{BucketConfig, REDRIVE};
 
 use super::error::Invalid;
@@ -151,6 +152,12 @@ pub fn memory_limit(text: &str) -> Result<u64, Invalid> {
         Some(_) => Err(Invalid::new(format!("{text:?} is too little to work with"), REMEDY)),
         None => Err(Invalid::new(format!("{text:?} is no size"), REMEDY)),
     }
+}
+
+/// Parses a date, as 2026-10-31, to days since 1970.
+#[must_use]
+pub fn date(text: &str) -> Option<i32> {
+    Timestamp::parse(&format!("{text}T00:00:00Z")).map(Timestamp::utc_date)
 }
 
 /// Checks the name of a source, under which commits keep its positions.
