@@ -15,8 +15,9 @@
 //! What is checked: every file that is read follows the one before it; on resume the last one read
 //! is what it was; where the end is asked for, no number is missing.
 //!
-//! A poll asks the store, which is the place that commits wait for too; it does so at most every
-//! [`Redriven::new`]'s interval once there is nothing more, and reads for [`TURN_MAX`] at most.
+//! A poll asks the store, which is the place that commits wait for too. It reads for a fifth of a
+//! second at most, and once there is nothing more it looks no sooner than after the interval of
+//! [`Redriven::new`].
 
 use std::sync::Arc;
 use std::thread;
