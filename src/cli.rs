@@ -9,6 +9,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use trueup_ledger::{Epoch, Scale, View};
 
+mod quarantine;
+
+pub use quarantine::{
+    QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantineRedriveArgs,
+    QuarantineShowArgs,
+};
+
 use crate::config::{COMMIT_MAX_RECORDS_MAX, Config, ConfigErrors, Flags, WORKERS_MAX, value};
 
 /// Keeps financial books true while they change.
@@ -72,7 +79,12 @@ is safe: the next run goes on behind the last commit.")]
 EXAMPLE
   trueup query balances --store books --tenant acme
   trueup query imbalances --store books --where severity=critical
-  trueup query trial_balance --store books --epoch 12 --format csv")]
+  trueup query trial_balance --store books --epoch 12 --format csv
+  trueup query balances --store books --as-of-date 2026-10-31 --epoch 12
+
+With --as-of-date only lines count whose effective date (UTC) is not later, as they are known at the
+epoch: what the books said of that day at that commit. It is for postings, balances, daily_movements
+and trial_balance; the rows of the other views are of no day.")]
     Query(QueryArgs),
     /// Print an order-independent digest of every view: equal books have equal digests
     #[command(after_help = "EXAMPLE\n  trueup digest --store books --epoch 12")]
@@ -93,12 +105,13 @@ EXAMPLE
   trueup explain --store books --tenant acme --account assets:cash:eur
   trueup explain --store books --tenant acme --account assets:cash --currency EUR --format csv")]
     Explain(ExplainArgs),
-    /// Look at the records that were not accepted
+    /// Look at the records that were not accepted, and let them be read again after a fix
     #[command(after_help = "\
 EXAMPLE
   trueup quarantine list --store books
   trueup quarantine list --store books --each --reason bad_syntax
-  trueup quarantine show --store books --partition live/0 --position 000001.jsonl@4711")]
+  trueup quarantine show --store books --partition live/0 --position 000001.jsonl@4711
+  trueup quarantine redrive --store books --reason unsupported_kind --by ada --why 'trueup 0.2'")]
     Quarantine(QuarantineArgs),
     /// Check a configuration file, and whether its paths can be used; all errors at once
     #[command(after_help = "EXAMPLE\n  trueup check -c trueup.toml")]
@@ -312,6 +325,9 @@ pub struct QueryArgs {
     /// The epoch to look at [default: the last commit]
     #[arg(long, value_name = "E", value_parser = epoch)]
     pub epoch: Option<Epoch>,
+    /// Only what is effective on or before this day, UTC, as known at the epoch
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub as_of_date: Option<i32>,
     /// What the output looks like
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
     pub format: OutputFormat,
@@ -321,75 +337,6 @@ pub struct QueryArgs {
     /// At most so many rows, 0 for all; for tables only [default: 100]
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-}
-
-/// `trueup quarantine`
-#[derive(Debug, Args)]
-pub struct QuarantineArgs {
-    /// What to do
-    #[command(subcommand)]
-    pub command: QuarantineCommand,
-}
-
-/// What there is to do with quarantined records.
-#[derive(Debug, Subcommand)]
-pub enum QuarantineCommand {
-    /// Count them by reason, with an example of each, or list each of them
-    #[command(after_help = "\
-EXAMPLE
-  trueup quarantine list --store books
-  trueup quarantine list --store books --each --source live --format csv
-
-Their number is compared with what the commits have counted; a difference ends with 1.")]
-    List(QuarantineListArgs),
-    /// Show one, with its bytes
-    #[command(after_help = "\
-EXAMPLE
-  trueup quarantine show --store books --partition live/0 --position 000001.jsonl@4711
-  trueup quarantine show --store books --partition live/0 --position 000001.jsonl@4711 --raw > r.json
-
-Partition and position are those of `trueup quarantine list`.")]
-    Show(QuarantineShowArgs),
-}
-
-/// `trueup quarantine list`
-#[derive(Debug, Args)]
-pub struct QuarantineListArgs {
-    /// The store: a directory, a file:// or an s3:// URL
-    #[arg(long, value_name = "DIR|URL")]
-    pub store: String,
-    /// List each record
-    #[arg(long)]
-    pub each: bool,
-    /// Only those with this reason
-    #[arg(long, value_name = "CODE")]
-    pub reason: Option<String>,
-    /// Only those of this source
-    #[arg(long, value_name = "NAME")]
-    pub source: Option<String>,
-    /// The epoch to look at [default: the last commit]
-    #[arg(long, value_name = "E", value_parser = epoch)]
-    pub epoch: Option<Epoch>,
-    /// What the output looks like
-    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
-    pub format: OutputFormat,
-}
-
-/// `trueup quarantine show`
-#[derive(Debug, Args)]
-pub struct QuarantineShowArgs {
-    /// The store: a directory, a file:// or an s3:// URL
-    #[arg(long, value_name = "DIR|URL")]
-    pub store: String,
-    /// The partition, with its source before it
-    #[arg(long, value_name = "SOURCE/PARTITION")]
-    pub partition: String,
-    /// The position in the partition
-    #[arg(long, value_name = "POSITION")]
-    pub position: String,
-    /// Print nothing but the record's bytes, as they are
-    #[arg(long)]
-    pub raw: bool,
 }
 
 /// `trueup digest`
@@ -457,6 +404,10 @@ pub struct CheckArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+fn date(text: &str) -> Result<i32, String> {
+    value::date(text).ok_or_else(|| "write a day, as in 2026-10-31".to_owned())
 }
 
 fn epoch(text: &str) -> Result<Epoch, String> {

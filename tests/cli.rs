@@ -148,6 +148,30 @@ fn quarantined_records_are_counted_listed_and_shown_as_they_are() {
 }
 
 #[test]
+fn a_day_can_be_asked_for_beside_an_epoch() {
+    let books = Books::new("1500");
+    let store = books.store();
+    let query = |view: &str, more: &[&str]| {
+        done(&[&["query", view, "--store", &store, "--format", "csv"], more].concat()).out
+    };
+    for view in ["postings", "balances", "daily_movements", "trial_balance"] {
+        let never = query(view, &["--as-of-date", "9999-12-31", "--epoch", "2"]);
+        assert_eq!(never, query(view, &["--epoch", "2"]), "{view}");
+        let before = query(view, &["--as-of-date", "1900-01-01"]);
+        assert_eq!(before.lines().count(), 1, "{view}: {before}");
+        let of_tenant = ["--tenant", "tenant-0001", "--where", "tenant=tenant-0000"];
+        let none = query(view, &[&["--as-of-date", "9999-12-31"], of_tenant.as_slice()].concat());
+        assert_eq!(none.lines().count(), 1, "{view}: {none}");
+    }
+    let ask = |view| ["query", view, "--store", &store, "--as-of-date", "2026-02-01"];
+    let said = done(&ask("trial_balance")).err;
+    assert!(said.contains("effective by 2026-02-01 (UTC), as known at epoch 3"), "{said}");
+    let said = fails(2, &ask("imbalances")).err;
+    assert!(said.contains("daily_movements and trial_balance"), "{said}");
+    fails(2, &["query", "balances", "--store", &store, "--as-of-date", "2026-02-30"]);
+}
+
+#[test]
 fn every_help_has_an_example() {
     let commands =
         ["demo", "generate", "append", "run", "query", "digest", "verify", "explain", "check"];

@@ -20,6 +20,9 @@ mod program;
 #[path = "common/records.rs"]
 mod records;
 
+#[path = "crash/redrive.rs"]
+mod redrive;
+
 use books::{Books, PATIENCE};
 use program::{TRUEUP, ended, started, text, trueup};
 

@@ -35,8 +35,9 @@ impl fmt::Display for PartitionId {
 
 /// The place of a record in its partition, or the place behind the last one read.
 ///
-/// `segment` is the file of a local log and empty for Kafka; `offset` is a byte offset or a Kafka
-/// offset. Positions of one partition are ordered by segment name, then offset.
+/// `segment` is the file of a local log, and empty for Kafka and re-drives; `offset` is a byte
+/// offset, a Kafka offset, or the number of a re-drive. Positions of one partition are ordered by segment
+/// name, then offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The file name within the partition, or empty.

@@ -14,6 +14,7 @@
 //! - Commits are numbered 1, 2, 3… without gaps, each holds the SHA-256 of the one before, and
 //!   of two that want one number at most one gets it. The other is told, and stops.
 //! - An unknown outcome (a lost reply, a time-out) is resolved by reading, never by assuming.
+//! - A quarantined record is re-driven once at most: its re-drive is a numbered file as well.
 //! - Equal tables make equal bytes: nothing in a file depends on clocks or on chance.
 //!
 //! Absent: what rows mean, positions of sources beyond carrying them, and any thread but the one
@@ -31,6 +32,7 @@ pub mod object;
 pub mod quarantine;
 pub mod reader;
 pub mod record;
+pub mod redrive;
 mod schema;
 pub mod snapshot;
 pub mod store;
@@ -49,6 +51,7 @@ pub use object::{BucketConfig, Credentials};
 pub use quarantine::{QuarantineRecord, Quarantined, scan_quarantine_file, write_quarantine};
 pub use reader::{digest_at, read_delta_file, rows_at, scan_delta_file, snapshot_at};
 pub use record::{CommitRecord, FileEntry, GENESIS, InputRange, QUARANTINE};
+pub use redrive::{Audit, Outcome, REDRIVE, Redrive, Redrives, Request};
 pub use snapshot::{RowFilter, Snapshot};
 pub use store::{Creation, Retry, Store, StoreError, create_exact};
 pub use totals::{CurrencyTotals, ViewTotals};

@@ -3,7 +3,7 @@
 
 use trueup_ledger::{Amount, Column, ColumnType, Datum, Scale, Table, Timestamp, View};
 
-use crate::config::value::nearest;
+use crate::config::value::{self, nearest};
 use crate::exit;
 
 /// All conditions a row must meet.
@@ -48,6 +48,11 @@ impl Filter {
             column.is_some_and(|column| column.value(row) == wanted.as_value())
         })
     }
+
+    /// Says the same of a row that was put together from others.
+    pub(super) fn wants_row(&self, row: &[Datum]) -> bool {
+        self.0.iter().all(|(place, wanted)| row.get(*place) == Some(wanted))
+    }
 }
 
 fn unknown_column(view: View, name: &str) -> String {
@@ -64,10 +69,7 @@ fn datum(column: Column, text: &str, scale: Scale) -> Option<Datum> {
         ColumnType::Text => Some(Datum::Text(text.into())),
         ColumnType::Integer => text.parse().ok().map(Datum::Integer),
         ColumnType::Amount => amount(text, scale).map(Datum::Amount),
-        ColumnType::Date => {
-            let midnight = Timestamp::parse(&format!("{text}T00:00:00Z"))?;
-            Some(Datum::Date(midnight.utc_date()))
-        }
+        ColumnType::Date => value::date(text).map(Datum::Date),
         ColumnType::Instant => Timestamp::parse(text).map(|at| Datum::Instant(at.micros())),
     }
 }

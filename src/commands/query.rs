@@ -1,9 +1,14 @@
-//! `trueup query`: a view's rows at a committed epoch, from the committed files alone.
+//! `trueup query`: a view's rows at a committed epoch, or those of them that are effective by a
+//! day, from the committed files alone.
+
+mod as_of;
 
 use anyhow::Context;
 use trueup_ledger::table::Rows;
-use trueup_ledger::{Datum, View};
+use trueup_ledger::{Datum, Timestamp, View};
 use trueup_sinks::rows_at;
+
+use as_of::AsOf;
 
 use super::filter::Filter;
 use super::output::{self, columns_of, grouped, note};
@@ -33,10 +38,22 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<()> {
     for condition in &args.conditions {
         filter = filter.parse(args.view, condition, opened.scale)?;
     }
-    let wants = |table: &_, row| filter.wants(table, row);
-    let rows = rows_at(&opened.log, args.view, Some(epoch), Some(&wants))
-        .with_context(|| format!("reading {} at epoch {epoch}", args.view.name()))?;
-    check(&rows, args.view)?;
+    let rows = match args.as_of_date {
+        Some(date) => {
+            let asked = AsOf { epoch, date, tenant: args.tenant.as_deref() };
+            let mut rows = as_of::rows(&opened, args.view, asked)?;
+            // Sums are there only now.
+            rows.0.retain(|row, _| filter.wants_row(row));
+            rows
+        }
+        None => {
+            let wants = |table: &_, row| filter.wants(table, row);
+            let rows = rows_at(&opened.log, args.view, Some(epoch), Some(&wants))
+                .with_context(|| format!("reading {} at epoch {epoch}", args.view.name()))?;
+            check(&rows, args.view)?;
+            rows
+        }
+    };
     let limit = match args.limit.unwrap_or(LIMIT_DEFAULT) {
         _ if args.format != OutputFormat::Table => usize::MAX,
         0 => usize::MAX,
@@ -51,7 +68,14 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<()> {
         } else {
             format!("{} rows", grouped(all as u64))
         };
-        note(&format!("{} at epoch {epoch}: {shown}", args.view.name()));
+        let when = match args.as_of_date {
+            Some(date) => {
+                let date = Timestamp::display_date(date);
+                format!("effective by {date} (UTC), as known at epoch {epoch}")
+            }
+            None => format!("at epoch {epoch}"),
+        };
+        note(&format!("{} {when}: {shown}", args.view.name()));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use trueup_ledger::{Counts, Epoch};
-use trueup_sinks::{CommitLog, Store};
+use trueup_sinks::{CommitLog, REDRIVE, Store};
 
 use super::output::{self, grouped, note};
 use super::{meter, sources, store, supervise};
@@ -20,6 +20,7 @@ use crate::cluster::{self, Membership};
 use crate::config::{Config, StoreLocation, TransportConfig};
 use crate::exit;
 use crate::pipeline::{self, Options, Progress, RunError, Source, StateOptions, Summary};
+use crate::redrive::{self, Redriven};
 
 /// How often progress is logged where no terminal shows it.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -123,13 +124,25 @@ pub(super) fn options(
             backfill: source.backfill,
         })
     };
+    let mut all: Vec<Source> = config.sources.iter().map(source).collect::<Result<_, _>>()?;
+    if redrive::is_read(&store).context("looking for re-driven records")? {
+        all.push(Source {
+            name: REDRIVE.into(),
+            transport: Box::new(Redriven::new(
+                Arc::clone(&store),
+                redrive::interval(&config.store),
+            )),
+            format: redrive::format(),
+            backfill: false,
+        });
+    }
     Ok(Options {
         store,
         scale: config.amount_scale,
         workers: config.workers,
         commit_interval: config.commit_interval,
         commit_max_records: config.commit_max_records,
-        sources: config.sources.iter().map(source).collect::<Result<_, _>>()?,
+        sources: all,
         until_caught_up,
         cluster: None,
         state: Some(StateOptions {

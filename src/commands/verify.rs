@@ -16,10 +16,12 @@ mod published;
 mod replay;
 
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use trueup_ledger::{Counts, Epoch};
+use trueup_sinks::{REDRIVE, Store};
 
 use super::output::{self, grouped};
 use super::store;
@@ -27,6 +29,7 @@ use super::{meter, sources};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, FormatConfig, SourceConfig, TransportConfig};
 use crate::exit::{self, Exit};
+use crate::redrive::{self, Redriven};
 use published::Cut;
 use replay::{Log, LogSource};
 
@@ -45,7 +48,8 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let opened = store::open(&location)?;
     let epoch = opened.epoch(args.epoch)?;
     let cuts = published::check(&opened, epoch)?;
-    let mut log = open_log(args.input.as_deref(), config.as_ref(), &cuts)?;
+    let store = opened.log.store();
+    let mut log = open_log(args.input.as_deref(), config.as_ref(), store, &cuts)?;
     let total = counts(&cuts).read;
     let bar = meter::bar(total, "reading the log");
     let reference = match log.replay(&cuts, opened.scale, true, &bar) {
@@ -88,12 +92,27 @@ fn counts(cuts: &[Cut]) -> Counts {
     sum
 }
 
-/// Finds the sources that the commits name, in the configuration or behind `--input`.
-fn open_log(input: Option<&Path>, config: Option<&Config>, cuts: &[Cut]) -> anyhow::Result<Log> {
+/// Finds the sources that the commits name, in the configuration or behind `--input`; what was
+/// re-driven is in the store.
+fn open_log(
+    input: Option<&Path>,
+    config: Option<&Config>,
+    store: &Arc<dyn Store>,
+    cuts: &[Cut],
+) -> anyhow::Result<Log> {
     let mut names: Vec<&str> =
         cuts.iter().flat_map(|cut| &cut.inputs).map(|input| input.source.as_str()).collect();
     names.sort_unstable();
     names.dedup();
+    let mut log = Log::default();
+    if let Some(place) = names.iter().position(|name| *name == REDRIVE) {
+        names.remove(place);
+        log.sources.push(LogSource {
+            name: REDRIVE.to_owned(),
+            transport: Box::new(Redriven::new(Arc::clone(store), Duration::ZERO)),
+            format: redrive::format(),
+        });
+    }
     let configured: Vec<SourceConfig> = match (input, config) {
         (Some(_), _) if names.len() > 1 => {
             return Err(exit::usage(format!(
@@ -105,7 +124,6 @@ fn open_log(input: Option<&Path>, config: Option<&Config>, cuts: &[Cut]) -> anyh
         (None, Some(config)) => config.sources.clone(),
         (None, None) => Vec::new(),
     };
-    let mut log = Log::default();
     for name in names {
         let Some(source) = configured.iter().find(|source| source.name == name) else {
             return Err(exit::usage(format!(

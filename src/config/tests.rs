@@ -201,6 +201,11 @@ properties = { \"auto.offset.reset\" = \"earliest\", \"client.id\" = \"me\", fet
 [[source]]
 name = \"k\"
 type = \"local-log\"
+[[source]]
+name = \"redrive\"
+type = \"kafka\"
+brokers = \"b:1\"
+topic = \"t\"
 ";
     assert_eq!(
         errors(text),
@@ -222,6 +227,7 @@ type = \"local-log\"
             "18 source[1].properties.fetch: it is a section: dots in a bare key divide it",
             "20 source[2].name: \"k\" is the name of another source too",
             "21 source[2].type: \"local-log\" is not known",
+            "23 source[3].name: \"redrive\" is the name of the source that reads re-driven records",
             "- store: it is missing",
         ]
     );

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use trueup_sinks::BucketConfig;
+use trueup_ledger::Timestamp;
+use trueup_sinks::{BucketConfig, REDRIVE};
 
 use super::error::Invalid;
 use super::{MEMORY_LIMIT_MIN, bucket};
@@ -153,11 +154,21 @@ pub fn memory_limit(text: &str) -> Result<u64, Invalid> {
     }
 }
 
+/// Parses a date, as 2026-10-31, to days since 1970.
+#[must_use]
+pub fn date(text: &str) -> Option<i32> {
+    Timestamp::parse(&format!("{text}T00:00:00Z")).map(Timestamp::utc_date)
+}
+
 /// Checks the name of a source, under which commits keep its positions.
 ///
 /// # Errors
-/// [`Invalid`] where it is not 1 to 64 of `a-z 0-9 _ -`.
+/// [`Invalid`] where it is not 1 to 64 of `a-z 0-9 _ -`, or is the reserved [`REDRIVE`].
 pub fn source_name(text: &str) -> Result<String, Invalid> {
+    if text == REDRIVE {
+        let problem = format!("{text:?} is the name of the source that reads re-driven records");
+        return Err(Invalid::new(problem, "give this source another name"));
+    }
     name(text, "source", "write 1 to 64 of a-z, 0-9, _ and -, as in \"payments\"")
 }
 

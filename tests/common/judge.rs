@@ -53,7 +53,8 @@ fn admit(reference: &mut Reference, line: &[u8]) -> Counts {
 /// A source's records by partition, each at its position.
 pub type Lines = BTreeMap<String, Vec<(Position, Vec<u8>)>>;
 
-fn lines_of(path: &Path) -> Lines {
+/// Reads a local log.
+pub fn lines_of(path: &Path) -> Lines {
     let children = |path: &Path| {
         let mut found: Vec<PathBuf> =
             fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
