@@ -9,6 +9,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use trueup_ledger::{Epoch, Scale, View};
 
+mod rules;
+
+pub use rules::RuleArgs;
+
 use crate::config::{COMMIT_MAX_RECORDS_MAX, Config, ConfigErrors, Flags, WORKERS_MAX, value};
 
 /// Keeps financial books true while they change.
@@ -240,6 +244,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", conflicts_with = "config",
           value_parser = value::commit_interval)]
     pub checkpoint_interval: Option<Duration>,
+    /// What rows depend on.
+    #[command(flatten)]
+    pub rules: RuleArgs,
     /// End once everything is committed that was there at the start
     #[arg(long)]
     pub until_caught_up: bool,
@@ -275,6 +282,7 @@ impl RunArgs {
                 state: self.state.clone(),
                 memory_limit: self.memory_limit,
                 checkpoint_interval: self.checkpoint_interval,
+                rules: self.rules.flags(),
             }),
             (file, ..) => Config::load(file.as_deref().unwrap_or(Path::new("trueup.toml"))),
         }

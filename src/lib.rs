@@ -14,3 +14,4 @@ pub mod config;
 pub mod exit;
 pub mod generate;
 pub mod pipeline;
+pub mod rules;

@@ -22,3 +22,5 @@ mod history;
 mod quarantine;
 #[path = "law/set.rs"]
 mod set;
+#[path = "law/ticks.rs"]
+mod ticks;

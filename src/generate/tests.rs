@@ -146,6 +146,9 @@ fn admit(value: &Value) -> Result<String, Rejection> {
             normal_side: account.get("normal_side").and_then(text),
             overdraft: account.get("overdraft").and_then(text),
         }),
+        statement: None,
+        control: None,
+        period: None,
     };
     draft.admit(Scale::DEFAULT).map(|event| format!("{event:?}"))
 }

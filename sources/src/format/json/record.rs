@@ -51,7 +51,7 @@ trait Field: Copy {
 macro_rules! fields {
     ($object:ident { $($field:ident = $name:literal,)* }) => {
         #[derive(Clone, Copy)]
-        enum $object { $($field,)* }
+        pub(super) enum $object { $($field,)* }
 
         impl Field for $object {
             #[inline]
