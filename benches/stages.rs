@@ -82,10 +82,11 @@ fn rows_of_one_event(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(encoded.len())).bench(|| {
         let mut rows = 0;
         for canonical in &encoded {
-            let events = [Stored { event: Event::decode(canonical).unwrap(), canonical }];
+            let events =
+                [Stored { event: Event::decode(canonical).unwrap(), canonical, delay: None }];
             let fold = fold(&events).unwrap();
             let (standing, inflows) = (Standing::Clear, Inflows::default());
-            let mut count = |_: View, _: &[Value<'_>]| rows += 1;
+            let mut count = |_: View, _: &[Value<'_>], _: Option<i64>| rows += 1;
             fold.meaning(&standing, &inflows).rows(Scale::DEFAULT, &mut count);
         }
         rows
@@ -140,6 +141,7 @@ fn log_to_commits(bencher: Bencher<'_, '_>, workers: usize) {
         let options = Options {
             store: Arc::new(MemoryStore::new()),
             scale: Scale::DEFAULT,
+            rules: Arc::default(),
             workers,
             commit_interval: Duration::from_secs(1),
             commit_max_records: 10_000,

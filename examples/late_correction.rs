@@ -1,8 +1,7 @@
 //! A correction arrives seven years late: exactly the rows that it makes false are taken back, and
 //! the true ones take their place, in one commit over all views.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use trueup::pipeline::{self, Options, Source};
 use trueup_ledger::{Epoch, Scale, View};
@@ -30,6 +29,7 @@ pub fn main() -> anyhow::Result<()> {
     let options = Options {
         store: store.clone(),
         scale: Scale::DEFAULT,
+        rules: Arc::default(),
         workers: 1,
         commit_interval: Duration::from_secs(1),
         commit_max_records: 1,

@@ -28,6 +28,7 @@ pub fn main() -> anyhow::Result<()> {
         Options {
             store: store.clone(),
             scale: Scale::DEFAULT,
+            rules: Arc::default(),
             workers: 2,
             commit_interval: Duration::from_secs(1),
             commit_max_records: 300,
@@ -42,7 +43,6 @@ pub fn main() -> anyhow::Result<()> {
     )?;
     assert_eq!(summary.counts.read, 1_000);
     assert_eq!(summary.counts.quarantined, written.poison_records());
-
     let log = CommitLog::open(store)?;
     let mut sums = Rows::default();
     for commit in log.iter(Epoch(1), summary.last_epoch) {

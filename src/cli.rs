@@ -10,11 +10,13 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use trueup_ledger::{Epoch, Scale, View};
 
 mod quarantine;
+mod rules;
 
 pub use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantineRedriveArgs,
     QuarantineShowArgs,
 };
+pub use rules::RuleArgs;
 
 use crate::config::{COMMIT_MAX_RECORDS_MAX, Config, ConfigErrors, Flags, WORKERS_MAX, value};
 
@@ -257,6 +259,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", conflicts_with = "config",
           value_parser = value::commit_interval)]
     pub checkpoint_interval: Option<Duration>,
+    /// What rows depend on.
+    #[command(flatten)]
+    pub rules: RuleArgs,
     /// End once everything is committed that was there at the start
     #[arg(long)]
     pub until_caught_up: bool,
@@ -292,6 +297,7 @@ impl RunArgs {
                 state: self.state.clone(),
                 memory_limit: self.memory_limit,
                 checkpoint_interval: self.checkpoint_interval,
+                rules: self.rules.flags(),
             }),
             (file, ..) => Config::load(file.as_deref().unwrap_or(Path::new("trueup.toml"))),
         }

@@ -20,6 +20,7 @@ mod cluster;
 mod error;
 mod file;
 mod kafka;
+pub mod rules;
 pub mod value;
 
 use std::fmt;
@@ -27,11 +28,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use trueup_ledger::Scale;
+use trueup_ledger::{Rules, Scale};
 use trueup_sinks::record::sha256_hex;
 
 pub use cluster::{ClusterConfig, TlsConfig};
 pub use error::{ConfigError, ConfigErrors, Invalid};
+pub use rules::RuleFlags;
 pub use value::StoreLocation;
 
 /// The commit interval where none is given.
@@ -70,6 +72,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// The other processes, where there are any.
     pub cluster: Option<ClusterConfig>,
+    /// What rows depend on beside events and `amount_scale`.
+    pub rules: Rules,
 }
 
 /// Where state is kept, and how much memory it may take.
@@ -175,6 +179,8 @@ pub struct Flags {
     pub memory_limit: Option<u64>,
     /// `--checkpoint-interval`
     pub checkpoint_interval: Option<Duration>,
+    /// The rules that rows depend on.
+    pub rules: RuleFlags,
 }
 
 impl Config {
@@ -208,17 +214,14 @@ impl Config {
     /// Builds the same from flags, with one source named [`INPUT_NAME`].
     ///
     /// # Errors
-    /// [`ConfigErrors`] where the store is not one.
+    /// [`ConfigErrors`] where the store is not one, or the rules contradict themselves.
     pub fn from_flags(flags: Flags) -> Result<Config, ConfigErrors> {
-        let store = value::store(&flags.store, Path::new("")).map_err(|invalid| ConfigErrors {
-            origin: "the command line".to_owned(),
-            errors: vec![ConfigError {
-                key: "--store".to_owned(),
-                line: None,
-                problem: invalid.problem,
-                remedy: invalid.remedy,
-            }],
+        let wrong = |errors| ConfigErrors { origin: "the command line".to_owned(), errors };
+        let store = value::store(&flags.store, Path::new("")).map_err(|invalid| {
+            let Invalid { problem, remedy } = invalid;
+            wrong(vec![ConfigError { key: "--store".to_owned(), line: None, problem, remedy }])
         })?;
+        let rules = flags.rules.rules().map_err(wrong)?;
         let mut state = StateConfig::beside(&store, Path::new(""));
         state.directory = flags.state.unwrap_or(state.directory);
         state.memory_limit = flags.memory_limit.unwrap_or(state.memory_limit);
@@ -237,15 +240,18 @@ impl Config {
                 backfill: false,
             }],
             cluster: None,
+            rules,
         })
     }
 
-    /// Returns the hash that commits keep, over what the meaning of rows depends on: today
-    /// `amount_scale` alone. Workers, intervals, paths, brokers and the list of sources may change
+    /// Returns the hash that commits keep, over what the meaning of rows depends on: `amount_scale`
+    /// and, where they are not the default, the rules. Workers, intervals, paths, brokers and the list of sources may change
     /// between two runs on one store without changing a row, so they are not in it.
     #[must_use]
     pub fn hash(&self) -> String {
-        let meaning = format!("{{\"amount_scale\":{}}}", self.amount_scale.digits());
+        let rules = crate::rules::text(&self.rules);
+        let rules = rules.map_or_else(String::new, |rules| format!(",\"rules\":{rules}"));
+        let meaning = format!("{{\"amount_scale\":{}{rules}}}", self.amount_scale.digits());
         sha256_hex(meaning.as_bytes())
     }
 
@@ -267,6 +273,7 @@ impl Config {
             };
             text.push_str(&format!(" {:?} {from:?} {}", source.name, source.backfill));
         }
+        text.extend(crate::rules::text(&self.rules));
         sha256_hex(text.as_bytes())
     }
 }

@@ -15,3 +15,4 @@ pub mod exit;
 pub mod generate;
 pub mod pipeline;
 pub mod redrive;
+pub mod rules;

@@ -21,6 +21,7 @@
 //!
 //! - Every queue is bounded and the intake opens an epoch only while fewer than
 //!   [`EPOCHS_IN_FLIGHT`] are uncommitted, so a slow sink slows the source and memory stays bounded.
+//! - Where nothing arrives and something falls due, an epoch without records is committed: a tick.
 //! - State goes to disk in checkpoints, beside the work. A run begins with the last one and reads
 //!   again the ranges that were committed since; what comes out is compared with what was published
 //!   and not published again.
@@ -28,8 +29,10 @@
 
 mod checkpointer;
 mod checkpoints;
+mod clock;
 mod committer;
 mod cuts;
+mod dues;
 mod error;
 mod follower;
 mod intake;
@@ -53,14 +56,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 use serde::{Deserialize, Serialize};
 use trueup_dataflow::store::{Disk, Shards};
-use trueup_ledger::{Counts, Epoch, PartitionId, Scale};
+use trueup_ledger::{Counts, Epoch, PartitionId, Rules, Scale};
 use trueup_sinks::{CommitLog, Store};
 use trueup_sources::{Format, Transport};
 
 use crate::cluster::Joined;
+use crate::rules;
 use checkpointer::{Checkpointer, History};
 use checkpoints::Checkpoints;
 use committer::Committer;
+use dues::Dues;
 pub use error::RunError;
 use party::{Extent, Party, Settled, Start};
 use readers::{Portion, Readers};
@@ -96,6 +101,8 @@ pub struct Options {
     pub store: Arc<dyn Store>,
     /// The fraction digits of amounts.
     pub scale: Scale,
+    /// What else rows depend on.
+    pub rules: Arc<Rules>,
     /// The number of worker threads, at least 1.
     pub workers: usize,
     /// How long an epoch lasts after its first record.
@@ -110,7 +117,7 @@ pub struct Options {
     pub cluster: Option<Joined>,
     /// Where state is kept; in memory alone where there is nothing.
     pub state: Option<StateOptions>,
-    /// The hash of the configuration that rows depend on.
+    /// The hash of the configuration that rows depend on: scale and rules.
     pub configuration_hash: String,
     /// Set from outside to end the run after the open epoch.
     pub stop: Arc<AtomicBool>,
@@ -245,7 +252,8 @@ fn get_ready(
     let state = options.state.take().map(|state| state.of_process(party.process()));
     let shards = Shards::of_process(party.process(), party.processes(), options.workers);
     let survey = || {
-        log.check_compatible(options.scale, &options.configuration_hash)?;
+        log.check_compatible(options.scale, &options.configuration_hash)
+            .map_err(|error| error::incompatible(error, &log, &options.rules))?;
         Ground::survey(state.as_ref(), shards, &log, &options.configuration_hash)
     };
     let Start { disk, history, partitions: theirs } = match party.settle(&log, survey)? {
@@ -290,14 +298,18 @@ fn start(
         (0..options.workers).map(|_| bounded(worker::QUEUE)).unzip();
     let (staged, staged_received) = bounded(options.workers * 4);
     let (sealed, sealed_received) = bounded(options.workers);
+    let dues = Arc::new(Dues::new(options.workers));
     let setup = worker::Setup {
         scale: options.scale,
+        rules: Arc::clone(&options.rules),
         formats: ready.formats,
         partitions: Arc::clone(&partitions),
         shared: Arc::clone(shared),
         disk: disk.clone(),
         since,
+        since_time: past.since_time(),
         checkpoints: Arc::clone(&checkpoints),
+        dues: Arc::clone(&dues),
     };
     let stagers = stager::Setup {
         store: options.store,
@@ -305,8 +317,13 @@ fn start(
         shared: Arc::clone(shared),
         staged: staged.clone(),
     };
-    let extent =
-        Extent { since, head, partitions: partitions.len(), checkpoints: Arc::clone(&checkpoints) };
+    let extent = Extent {
+        since,
+        head,
+        head_time: past.head_time(),
+        partitions: partitions.len(),
+        checkpoints: Arc::clone(&checkpoints),
+    };
     let (orders, report, others) = party.start(&extent, shared, &staged)?;
     let workers = worker::start(work_received, party.links(shared), &setup, &stagers, &sealed)?;
     let committer = Committer {
@@ -314,6 +331,7 @@ fn start(
         scale: options.scale,
         generation: past.generation() + 1,
         configuration_hash: options.configuration_hash.clone(),
+        rules: rules::text(&options.rules),
         partitions,
         processes: party.processes(),
         workers: party.processes() * options.workers,
@@ -333,6 +351,8 @@ fn start(
         checkpoints: Arc::clone(&checkpoints),
         last: since,
         last_checkpoint: since,
+        last_time: past.since_time(),
+        dues,
         turn: 0,
     };
     let intake = thread("intake", shared, move || intake.run(readers, past))?;

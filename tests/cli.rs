@@ -306,7 +306,7 @@ fn books_can_be_queried_explained_and_verified() {
     let beyond = fails(2, &["query", "balances", "--store", &store, "--epoch", "999"]);
     assert!(beyond.err.contains("epoch 999 is not committed"), "{}", beyond.err);
     let digest = done(&["digest", "--store", &store]).out;
-    assert_eq!(digest.lines().count(), 7);
+    assert_eq!(digest.lines().count(), 11);
     let json: Value =
         serde_json::from_str(&done(&["digest", "--store", &store, "--json"]).out).unwrap();
     assert_eq!(json["views"]["balances"]["rows"], rows.len());

@@ -22,5 +22,7 @@ mod history;
 mod quarantine;
 #[path = "law/set.rs"]
 mod set;
+#[path = "law/ticks.rs"]
+mod ticks;
 #[path = "law/transfers.rs"]
 mod transfers;

@@ -24,7 +24,8 @@ pub const SCHEMA_VERSION: u64 = 1;
 pub const ACCOUNT_BYTES_MAX: usize = 256;
 
 const TENANT_CHARS_MAX: usize = 64;
-const IDENTIFIER_CHARS_MAX: usize = 128;
+/// The longest identifier, in characters.
+pub const IDENTIFIER_CHARS_MAX: usize = 128;
 const CURRENCY_BYTES_MAX: usize = 24;
 
 /// The fields of a record as a decoder found them; `None` is an absent field.
@@ -159,8 +160,14 @@ fn side(name: &str, field: impl Fn() -> String) -> Result<Side, Rejection> {
     }
 }
 
+/// Says whether a name can be that of an account.
+#[must_use]
+pub fn is_account(name: &str) -> bool {
+    !name.is_empty() && name.len() <= ACCOUNT_BYTES_MAX && !name.chars().any(char::is_control)
+}
+
 fn check_account(name: &str, field: impl Fn() -> String) -> Result<(), Rejection> {
-    if name.is_empty() || name.len() > ACCOUNT_BYTES_MAX || name.chars().any(char::is_control) {
+    if !is_account(name) {
         let detail = format!(
             "`{}` must have 1 to {ACCOUNT_BYTES_MAX} bytes and no control characters",
             field()

@@ -88,6 +88,9 @@ pub struct CommitRecord {
     pub amount_scale: u8,
     /// The hash of the configuration that the rows depend on.
     pub configuration_hash: String,
+    /// The part of it beside `amount_scale`, as its program writes it; nothing where it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
     /// The program that wrote it.
     pub program_version: String,
     /// The SHA-256 of the bytes of the commit before, in hex; [`GENESIS`] in the first.
@@ -109,6 +112,7 @@ impl CommitRecord {
             views: BTreeMap::new(),
             amount_scale: trueup_ledger::Scale::DEFAULT.digits(),
             configuration_hash: String::new(),
+            rules: None,
             program_version: String::new(),
             previous,
         }

@@ -20,7 +20,7 @@ use trueup_sources::local_log::append::{append, by_target_transaction};
 
 use super::{meter, output, run as run_command};
 use crate::cli::DemoArgs;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, RuleFlags};
 use crate::exit;
 use crate::generate::{Workload, write_jsonl};
 use crate::pipeline::{self, Progress, RunError};
@@ -119,6 +119,7 @@ impl Stage {
             state: None,
             memory_limit: None,
             checkpoint_interval: None,
+            rules: RuleFlags::default(),
         })?;
         let stop = Arc::new(AtomicBool::new(false));
         let options = run_command::options(&config, false, Arc::clone(&stop))?;

@@ -139,6 +139,7 @@ pub(super) fn options(
     Ok(Options {
         store,
         scale: config.amount_scale,
+        rules: Arc::new(config.rules.clone()),
         workers: config.workers,
         commit_interval: config.commit_interval,
         commit_max_records: config.commit_max_records,

@@ -134,7 +134,7 @@ fn tls(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<TlsConfig
 }
 
 /// Finds a section within another one.
-fn inner<'a, 'i>(
+pub(super) fn inner<'a, 'i>(
     reading: &mut Reading<'_>,
     section: &Section<'a, 'i>,
     key: &str,

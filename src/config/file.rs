@@ -15,7 +15,7 @@ use super::error::{ConfigError, Invalid};
 use super::{
     COMMIT_INTERVAL_DEFAULT, COMMIT_MAX_RECORDS_DEFAULT, COMMIT_MAX_RECORDS_MAX, Config,
     FormatConfig, SourceConfig, StateConfig, TransportConfig, WORKERS_MAX, bucket, cluster, kafka,
-    value, workers_default,
+    rules, value, workers_default,
 };
 
 const ROOT_KEYS: &[&str] = &[
@@ -28,6 +28,8 @@ const ROOT_KEYS: &[&str] = &[
     "state",
     "source",
     "cluster",
+    "processor",
+    "detectors",
 ];
 const STATE_KEYS: &[&str] = &["directory", "memory_limit", "checkpoint_interval"];
 const LOCAL_LOG_KEYS: &[&str] = &["name", "type", "path", "format", "backfill"];
@@ -87,6 +89,7 @@ impl Reading<'_> {
         let state = store.as_ref().map(|store| self.state(&root, StateConfig::beside(store, base)));
         let sources = self.sources(&root);
         let cluster = cluster::cluster(self, &root);
+        let rules = rules::of_file(self, &root);
         Some(Config {
             store: store?,
             state: state?,
@@ -101,6 +104,7 @@ impl Reading<'_> {
             commit_max_records: records.unwrap_or(COMMIT_MAX_RECORDS_DEFAULT),
             sources,
             cluster,
+            rules,
         })
     }
 

@@ -1,6 +1,7 @@
 //! One row, one bad configuration, with exactly the errors it must give.
 
 use super::*;
+use trueup_ledger::Timestamp;
 use trueup_sinks::BucketConfig;
 
 /// Returns `line key: problem` of every error; the remedies are for people.
@@ -47,6 +48,7 @@ fn flags_build_the_same() {
         state: None,
         memory_limit: None,
         checkpoint_interval: None,
+        rules: RuleFlags::default(),
     };
     let from_flags = Config::from_flags(flags).unwrap();
     assert_eq!(Config::parse(text, Path::new("")).unwrap(), from_flags);
@@ -94,6 +96,11 @@ fn the_example_is_valid_and_names_every_key() {
         "tls",
         "peer_timeout",
         "connect_timeout",
+        "clearing_account",
+        "delayed_event_after",
+        "delayed_event_since",
+        "statement_mismatch_after",
+        "alert_grace",
     ] {
         assert!(text.contains(&format!("{key} = ")), "{key}");
     }
@@ -160,9 +167,97 @@ fn what_processes_must_agree_on_is_hashed() {
     let parse = |text: &str| Config::parse(&with(text), Path::new("")).unwrap().agreement();
     let plain = parse("store = \"a\"");
     assert_eq!(plain, parse("store = \"b\"\nworkers = 7"));
-    for other in ["amount_scale = 2", "commit_interval = \"2s\"", "commit_max_records = 5"] {
+    for other in [
+        "amount_scale = 2",
+        "commit_interval = \"2s\"",
+        "commit_max_records = 5",
+        "detectors = { alert_grace = \"0s\" }",
+    ] {
         assert_ne!(plain, parse(&format!("store = \"a\"\n{other}")), "{other}");
     }
+}
+
+#[test]
+fn rules_are_what_rows_depend_on() {
+    let config = |text: &str| {
+        let text = with(&format!("store = \"s\"\n{text}"));
+        Config::parse(&text, Path::new("")).unwrap()
+    };
+    assert_eq!(config("").rules, Rules::default());
+    let text = "[[processor]]\nname = \"acmepay\"\nclearing_account = \"clearing:acme\"\n\
+                [[processor]]\nname = \"b\"\nclearing_account = \"clearing:acme\"\n\
+                [detectors]\ndelayed_event_after = \"90m\"\n\
+                delayed_event_since = \"2026-01-01T00:00:00Z\"\n\
+                statement_mismatch_after = \"0s\"\nalert_grace = \"30d\"";
+    let found = config(text);
+    let delayed = found.rules.delayed.unwrap();
+    assert_eq!(delayed.after, 90 * 60_000_000);
+    assert_eq!(delayed.since.unwrap().to_string(), "2026-01-01T00:00:00Z");
+    assert_eq!(found.rules.statement_mismatch_after, 0);
+    assert_eq!(found.rules.alert_grace, 30 * 86_400_000_000);
+    assert_eq!(&*found.rules.clearing["b"], "clearing:acme");
+    let flags = RuleFlags {
+        clearing: ["acmepay", "b"].map(|name| (name.to_owned(), "clearing:acme".to_owned())).into(),
+        delayed_event_after: Some(Duration::from_secs(5400)),
+        delayed_event_since: delayed.since,
+        statement_mismatch_after: Some(Duration::ZERO),
+        alert_grace: Some(Duration::from_secs(30 * 86_400)),
+    };
+    assert_eq!(flags.rules().unwrap(), found.rules);
+    // Each of them is in the hash, and what is the default is not.
+    let plain = config("").hash();
+    assert_eq!(plain, config("[detectors]\nalert_grace = \"300s\"").hash());
+    let hashes = [
+        plain,
+        found.hash(),
+        config("detectors = { alert_grace = \"1m\" }").hash(),
+        config("detectors = { statement_mismatch_after = \"1m\" }").hash(),
+        config("detectors = { delayed_event_after = \"1m\" }").hash(),
+        config("processor = [{ name = \"a\", clearing_account = \"c\" }]").hash(),
+    ];
+    assert_eq!(hashes.iter().collect::<std::collections::BTreeSet<_>>().len(), hashes.len());
+}
+
+#[test]
+fn wrong_rules_are_reported_at_once() {
+    let rows: &[(&str, &[&str])] = &[
+        ("processor = 1", &["2 processor: it is a whole number, no list of sections"]),
+        ("detectors = \"x\"", &["2 detectors: it is a text, no section"]),
+        (
+            "[[processor]]\nname = \"\"\nclearing_account = \"a\\tb\"\n\
+             [[processor]]\nname = \"p\"\naccount = \"c\"\n\
+             [[processor]]\nname = \"p\"\nclearing_account = \"c\"",
+            &[
+                "3 processor[0].name: \"\" is no name of a processor",
+                "4 processor[0].clearing_account: \"a\\tb\" is no name of an account",
+                "5 processor[1].clearing_account: it is missing",
+                "7 processor[1].account: this key is not known",
+                "9 processor[2].name: \"p\" is the name of another processor too",
+            ],
+        ),
+        (
+            "[detectors]\nalert_grace = \"31d\"\nstatement_mismatch_after = \"3 days\"\n\
+             delayed_event_since = \"2026-01-01\"\ngrace = 1",
+            &[
+                "3 detectors.alert_grace: \"31d\" is out of range",
+                "4 detectors.statement_mismatch_after: \"3 days\" is no duration",
+                "5 detectors.delayed_event_since: \"2026-01-01\" is no instant",
+                "5 detectors.delayed_event_since: it limits nothing: no event is too late",
+                "6 detectors.grace: this key is not known",
+            ],
+        ),
+        (
+            "detectors = { delayed_event_after = 3600 }",
+            &["2 detectors.delayed_event_after: 3600 is a whole number"],
+        ),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(errors(&with(&format!("store = \"s\"\n{text}"))), *expected, "{text}");
+    }
+    let twice = ["a", "a"].map(|name| (name.to_owned(), "c".to_owned())).into();
+    let since = Timestamp::parse("2026-01-01T00:00:00Z");
+    let flags = RuleFlags { clearing: twice, delayed_event_since: since, ..RuleFlags::default() };
+    assert_eq!(flags.rules().unwrap_err().len(), 2);
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub fn connect_timeout(text: &str) -> Result<Duration, Invalid> {
     duration(text, Duration::from_secs(1)..=INTERVAL_MAX, REMEDY)
 }
 
-fn duration(
+pub(super) fn duration(
     text: &str,
     range: RangeInclusive<Duration>,
     remedy: &str,
@@ -124,6 +124,7 @@ fn duration(
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(Invalid::new(format!("{text:?} is no duration"), remedy)),
     };
     let milliseconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit_ms));
@@ -321,6 +322,7 @@ mod tests {
             ("60m", Some(3_600_000)),
             ("9ms", None),
             ("61m", None),
+            ("1d", None),
             ("1", None),
             ("s", None),
             ("1.5s", None),

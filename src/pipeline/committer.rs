@@ -22,6 +22,8 @@ pub(crate) struct Committer {
     pub(crate) scale: Scale,
     pub(crate) generation: u64,
     pub(crate) configuration_hash: String,
+    /// The rules as commits keep them.
+    pub(crate) rules: Option<String>,
     pub(crate) partitions: Arc<[PartitionId]>,
     /// How many processes tell what their partitions gave.
     pub(crate) processes: usize,
@@ -207,6 +209,7 @@ impl Committer {
             views,
             amount_scale: self.scale.digits(),
             configuration_hash: self.configuration_hash.clone(),
+            rules: self.rules.clone(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             ..CommitRecord::new(closed.epoch, previous, closed.epoch_time_micros)
         };

@@ -7,18 +7,22 @@
 //!   it ends has been decided long ago, only whether it gets a checkpoint has not.
 //! - An epoch closes when the first process has [`Enough`](State::Enough) of it: as many records as
 //!   are its share, or the commit interval after its first one. The others close it as they are.
+//! - An epoch of which nobody has records is closed when something falls [`Due`](State::Due) on a
+//!   process: nothing that arrives would show it. It is a tick of the epoch clock.
 //! - The run ends once all have caught up, or one is stopped. The open epoch is closed before, if
 //!   any process has reported records of it; what is read and never closed is read again next time.
+//!   Where all have caught up, they look once more before the end: what is due by then is shown.
 //! - All processes get the same orders in the same sequence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use trueup_ledger::Epoch;
 
 use super::checkpoints::Cadence;
+use super::clock::Clock;
 use super::worker::Closed;
 
 /// What a process says of its open epoch.
@@ -39,7 +43,10 @@ pub(crate) enum State {
     Enough,
     /// It has used up its memory for the next checkpoint.
     Full,
-    /// There is nothing more to read, and there will not be.
+    /// It has no records of the epoch, and something falls due behind this instant, which is over
+    /// by its own clock.
+    Due(i64),
+    /// There is nothing more to read, and there will not be; nothing is due that it has not told.
     CaughtUp,
     /// It was told to stop.
     Stopping,
@@ -117,17 +124,18 @@ struct Known {
     filled: bool,
     full: bool,
     cadence: Cadence,
+    clock: Clock,
     caught_up: BTreeSet<usize>,
     ended: bool,
 }
 
 impl Conductor {
     /// Begins with the epoch behind `since`, the one that the state is of. `head` is the last one
-    /// that is committed already. `give` passes an order to every process; it must not block.
+    /// that is committed already; the clock goes on behind it. `give` passes an order to every process; it must not block.
     pub(crate) fn new(
         processes: usize,
         (since, head): (Epoch, Epoch),
-        cadence: Cadence,
+        (cadence, clock): (Cadence, Clock),
         give: impl Fn(Order) + Send + Sync + 'static,
     ) -> Conductor {
         let known = Known {
@@ -136,6 +144,7 @@ impl Conductor {
             filled: false,
             full: false,
             cadence,
+            clock,
             caught_up: BTreeSet::new(),
             ended: false,
         };
@@ -159,13 +168,19 @@ impl Conductor {
             State::Filled if of_open => known.filled = true,
             State::Full => known.full = true,
             State::Enough if of_open => self.close(&mut known, false),
+            // What is due elsewhere may not be so by the clock of this process, which epochs go by.
+            State::Due(at) if of_open && !known.filled && at < known.clock.peek() => {
+                self.close(&mut known, false);
+            }
             State::CaughtUp if of_open => {
                 known.caught_up.insert(process);
-                if known.caught_up.len() == self.processes {
-                    self.end(&mut known);
+                match known.caught_up.len() == self.processes {
+                    true if known.filled => self.close(&mut known, true),
+                    true => self.end(&mut known),
+                    false => {}
                 }
             }
-            State::Filled | State::Enough | State::CaughtUp => {}
+            State::Filled | State::Enough | State::Due(_) | State::CaughtUp => {}
         }
     }
 
@@ -173,7 +188,9 @@ impl Conductor {
         let epoch = known.open;
         let checkpoint = known.cadence.take(epoch, known.full, last);
         let replay = epoch <= self.head;
-        let closed = Closed { epoch, epoch_time_micros: now_micros(), replay, checkpoint };
+        // One that is committed already keeps its time, which each process knows.
+        let epoch_time_micros = known.clock.close();
+        let closed = Closed { epoch, epoch_time_micros, replay, checkpoint };
         (self.give)(Order::Close(closed));
         known.open = Epoch(known.open.0 + 1);
         known.filled = false;
@@ -190,17 +207,12 @@ impl Conductor {
     }
 }
 
-fn now_micros() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::StateOptions;
     use super::super::checkpoints::Checkpoints;
     use super::*;
-    use State::{CaughtUp, Enough, Filled, Full, Live, Stopping};
+    use State::{CaughtUp, Due, Enough, Filled, Full, Live, Stopping};
     use std::sync::Arc;
 
     fn cadence(memory_limit: u64) -> Cadence {
@@ -226,11 +238,13 @@ mod tests {
         let given = Arc::new(Mutex::new(Vec::new()));
         let giving = Arc::clone(&given);
         let extent = (Epoch(since), Epoch(4));
-        let conductor = Conductor::new(processes, extent, cadence, move |order| {
+        let clock = Clock::of(90, || 100);
+        let conductor = Conductor::new(processes, extent, (cadence, clock), move |order| {
             giving.lock().unwrap().push(match order {
                 Order::Close(closed) => {
                     let again = if closed.replay { " again" } else { "" };
                     let checkpoint = if closed.checkpoint { ", checkpoint" } else { "" };
+                    assert_eq!(closed.epoch_time_micros, 100);
                     format!("close {}{again}{checkpoint}", closed.epoch)
                 }
                 Order::End(epoch) => format!("end {epoch}"),
@@ -249,7 +263,9 @@ mod tests {
         let rows: &[(&[(usize, u64, State)], &[&str])] = &[
             (&[live, (0, 5, Filled), (0, 5, Enough)], &["close 5"]),
             (&[live, (0, 5, CaughtUp)], &["end 4"]),
-            (&[live, (0, 5, Filled), (0, 5, CaughtUp)], &["close 5", "end 5"]),
+            // What the last records make due is looked for before the end.
+            (&[live, (0, 5, Filled), (0, 5, CaughtUp)], &["close 5"]),
+            (&[live, (0, 5, Filled), (0, 5, CaughtUp), (0, 6, CaughtUp)], &["close 5", "end 5"]),
             (&[live, (0, 5, Stopping)], &["end 4"]),
             (&[live, (0, 5, Filled), (0, 5, Stopping)], &["close 5", "end 5"]),
             (&[(0, 1, Stopping)], &["end 0"]),
@@ -285,6 +301,8 @@ mod tests {
                     (1, 5, Filled),
                     (1, 5, CaughtUp),
                     (0, 5, CaughtUp),
+                    (0, 6, CaughtUp),
+                    (1, 6, CaughtUp),
                 ],
                 &["close 3 again, checkpoint", "close 4 again", "close 5, checkpoint", "end 5"],
             ),
@@ -304,15 +322,47 @@ mod tests {
             // All must have caught up, with the same epoch.
             (&[one, two, (0, 5, CaughtUp)], &[]),
             (&[one, two, (0, 5, CaughtUp), (1, 5, Enough), (1, 6, CaughtUp)], &["close 5"]),
-            (
-                &[one, two, (0, 5, CaughtUp), (1, 5, Filled), (1, 5, CaughtUp)],
-                &["close 5", "end 5"],
-            ),
+            (&[one, two, (0, 5, CaughtUp), (1, 5, Filled), (1, 5, CaughtUp)], &["close 5"]),
             (&[one, two, (0, 5, CaughtUp), (1, 5, CaughtUp)], &["end 4"]),
             // A stop of one is a stop of all, and one that reads again is not waited for.
             (&[one, two, (1, 5, Filled), (0, 5, Stopping)], &["close 5", "end 5"]),
             (&[one, (0, 5, Filled), (0, 5, Stopping)], &["end 0"]),
             (&[one, two, (1, 5, Stopping), (0, 5, Enough), (0, 5, Stopping)], &["end 4"]),
+        ];
+        for (reports, expected) in rows {
+            assert_eq!(orders(2, reports), *expected, "{reports:?}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_without_records_is_closed_once_something_is_due() {
+        let (one, two) = ((0, 5, Live), (1, 5, Live));
+        let rows: &[(&[(usize, u64, State)], &[&str])] = &[
+            (&[one, two, (1, 5, Due(99))], &["close 5"]),
+            // Not by the clock that epochs go by.
+            (&[one, two, (1, 5, Due(100))], &[]),
+            // A process that heard too late that the epoch is closed says nothing new.
+            (
+                &[one, two, (1, 5, Due(99)), (0, 5, Due(98)), (1, 6, Due(99))],
+                &["close 5", "close 6"],
+            ),
+            // With records it closes in its own time.
+            (&[one, two, (0, 5, Filled), (1, 5, Due(99))], &[]),
+            (&[one, two, (0, 5, Filled), (1, 5, Due(99)), (0, 5, Enough)], &["close 5"]),
+            // Who has caught up says it again of the epoch behind a tick, and then all end.
+            (&[one, two, (0, 5, CaughtUp), (1, 5, Due(99)), (1, 5, CaughtUp)], &["close 5"]),
+            (
+                &[
+                    one,
+                    two,
+                    (0, 5, CaughtUp),
+                    (1, 5, Due(99)),
+                    (1, 5, CaughtUp),
+                    (1, 6, CaughtUp),
+                    (0, 6, CaughtUp),
+                ],
+                &["close 5", "end 5"],
+            ),
         ];
         for (reports, expected) in rows {
             assert_eq!(orders(2, reports), *expected, "{reports:?}");

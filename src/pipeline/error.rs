@@ -2,8 +2,11 @@
 
 use thiserror::Error;
 use trueup_dataflow::store::StateError;
-use trueup_sinks::{CommitError, Incompatible, LogError, SinkError};
+use trueup_ledger::Rules;
+use trueup_sinks::{CommitError, CommitLog, Incompatible, LogError, SinkError, Store};
 use trueup_sources::SourceError;
+
+use crate::rules;
 
 /// Why a run ended early, by what the operator should do.
 #[derive(Debug, Error)]
@@ -68,12 +71,33 @@ impl From<CommitError> for RunError {
     }
 }
 
-impl From<Incompatible> for RunError {
-    fn from(error: Incompatible) -> RunError {
-        match error {
-            Incompatible::Log(error) => error.into(),
-            _ => RunError::Configuration(chain(&error)),
+/// Says why a log cannot be gone on with under `ours`, and which of the rules it has otherwise.
+pub(super) fn incompatible<S: Store>(
+    error: Incompatible,
+    log: &CommitLog<S>,
+    ours: &Rules,
+) -> RunError {
+    let text = chain(&error);
+    match error {
+        Incompatible::Log(error) => error.into(),
+        Incompatible::Configuration { .. } => {
+            let head =
+                log.head().and_then(|head| head.map(|(epoch, _)| log.read(epoch)).transpose());
+            let theirs = match head {
+                Ok(head) => head.and_then(|head| head.rules),
+                Err(error) => return error.into(),
+            };
+            let differences = match rules::read(theirs.as_deref()) {
+                Ok(theirs) => rules::differences(&theirs, ours).join("; "),
+                Err(error) => error.to_string(),
+            };
+            RunError::Configuration(format!(
+                "{text}: {differences}; [[processor]] and [detectors] of a store with commits cannot \
+                 be changed, since rows depend on them: put them back, or make another store from \
+                 the log"
+            ))
         }
+        _ => RunError::Configuration(text),
     }
 }
 

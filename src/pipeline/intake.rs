@@ -1,7 +1,7 @@
 //! The intake: one thread that reads the partitions of this process and hands out raw batches. It
 //! says when it has enough of an epoch, and closes it when it is ordered to.
 //!
-//! First it reads the ranges that commits name, epoch by epoch as they were cut; then it goes on
+//! It also says when something falls due while nothing arrives. First it reads the ranges that commits name, epoch by epoch as they were cut; then it goes on
 //! live. Records of live sources come first in every epoch, backfills take what is left.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,9 @@ use trueup_sinks::InputRange;
 use trueup_sources::{Polled, RawBatch, SourceError, Transport};
 
 use super::checkpoints::Checkpoints;
+use super::clock::now_micros;
 use super::cuts::{Orders, Report, State};
+use super::dues::{Dues, Outlook};
 use super::readers::{Reader, Readers, UNAVAILABLE_MAX, patiently};
 use super::replay::{Expected, Past, beginning};
 use super::stager::{RangeRead, Staged};
@@ -33,6 +35,10 @@ const LIVE_BUSY: u64 = 1024;
 
 /// How long the intake sleeps at most when there is nothing to read.
 const IDLE: Duration = Duration::from_millis(20);
+
+/// How long after it has been said that something is due it is said again: the clock that epochs go
+/// by, that of another process, may have been behind.
+const DUE_AGAIN: Duration = Duration::from_millis(500);
 
 /// What reads.
 pub(crate) struct Intake {
@@ -52,6 +58,9 @@ pub(crate) struct Intake {
     /// The last epoch that was closed, and the last one with a checkpoint.
     pub(crate) last: Epoch,
     pub(crate) last_checkpoint: Epoch,
+    /// The time of the last epoch that was closed.
+    pub(crate) last_time: i64,
+    pub(crate) dues: Arc<Dues>,
     /// Which partition is asked first.
     pub(crate) turn: usize,
 }
@@ -266,7 +275,7 @@ impl Intake {
         readers.readers.iter_mut().for_each(Reader::begin_epoch);
         let mut first_record: Option<Instant> = None;
         let mut got = Got::default();
-        let mut told = None;
+        let (mut told, mut told_due) = (None, None);
         let mut told_full = false;
         loop {
             if self.shared.has_failed() {
@@ -304,7 +313,8 @@ impl Intake {
                 self.report(epoch, state);
                 told = Some(state);
             } else if got.records == before {
-                if told.is_none() && self.has_all(readers) {
+                let settled = got.records > 0 || self.tell_due(epoch, &mut told_due);
+                if told.is_none() && settled && self.has_all(readers) {
                     self.report(epoch, State::CaughtUp);
                     told = Some(State::CaughtUp);
                     continue;
@@ -313,6 +323,23 @@ impl Intake {
                 wait(&mut readers.transports, left.min(IDLE));
             }
         }
+    }
+
+    /// Reports what has fallen due since the last epoch, of an open one without records; `told` is
+    /// when that was last done. Returns whether it is known what there is.
+    fn tell_due(&self, epoch: Epoch, told: &mut Option<Instant>) -> bool {
+        let at = match self.dues.behind(self.last) {
+            Outlook::Unknown => return false,
+            Outlook::Nothing => return true,
+            Outlook::At(at) => at,
+        };
+        // Whatever the last epoch was later than, it has shown.
+        let is_due = self.last_time <= at && at < now_micros();
+        if is_due && told.is_none_or(|told| told.elapsed() >= DUE_AGAIN) {
+            *told = Some(Instant::now());
+            self.report(epoch, State::Due(at));
+        }
+        true
     }
 
     /// Whether a run that ends when caught up has nothing more to read.
@@ -367,6 +394,7 @@ impl Intake {
             self.last_checkpoint = closed.epoch;
         }
         self.last = closed.epoch;
+        self.last_time = closed.epoch_time_micros;
         let ranges = readers.readers.iter_mut().map(|reader| RangeRead {
             partition: reader.index,
             from: reader.from.clone(),

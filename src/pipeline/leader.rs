@@ -12,6 +12,7 @@ use trueup_ledger::PartitionId;
 
 use super::checkpointer::{Copied, Others};
 use super::checkpoints::Cadence;
+use super::clock::Clock;
 use super::cuts::{Conductor, Order, Orders};
 use super::messages::{Begin, Failure, ToFollower, ToLeader, lost};
 use super::party::Extent;
@@ -113,7 +114,8 @@ impl Leader {
         let count = self.followers.len();
         let cadence = Cadence::new(Arc::clone(&extent.checkpoints));
         let epochs = (extent.since, extent.head);
-        let conductor = Arc::new(Conductor::new(count + 1, epochs, cadence, give));
+        let times = (cadence, Clock::since(extent.head_time));
+        let conductor = Arc::new(Conductor::new(count + 1, epochs, times, give));
         let (copied, received) = unbounded();
         let (alive, gone) = bounded(0);
         self.gone = Some(gone);

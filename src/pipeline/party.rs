@@ -57,6 +57,8 @@ pub(crate) struct Extent {
     pub(crate) since: Epoch,
     /// The last epoch that is committed already.
     pub(crate) head: Epoch,
+    /// Its time; `i64::MIN` where there is none.
+    pub(crate) head_time: i64,
     /// How many partitions there are.
     pub(crate) partitions: usize,
     pub(crate) checkpoints: Arc<Checkpoints>,

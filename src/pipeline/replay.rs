@@ -45,6 +45,16 @@ impl Past {
         self.newest_first().next().map_or(Epoch(0), |commit| commit.epoch)
     }
 
+    /// Returns the time of the last commit; `i64::MIN` where there is none.
+    pub(crate) fn head_time(&self) -> i64 {
+        self.newest_first().next().map_or(i64::MIN, |commit| commit.epoch_time_micros)
+    }
+
+    /// Returns the time of the commit that the state is of; `i64::MIN` where there is none.
+    pub(crate) fn since_time(&self) -> i64 {
+        self.base.as_ref().map_or(i64::MIN, |commit| commit.epoch_time_micros)
+    }
+
     /// Returns the commit that the state is of.
     pub(crate) fn base(&self) -> Option<&CommitRecord> {
         self.base.as_ref()

@@ -1,6 +1,6 @@
 //! The worker threads: each decodes raw batches and runs its part of the dataflow.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use trueup_dataflow::store::{Disk, Sealed, WorkerState};
 use trueup_dataflow::transactions::Stateful;
 use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Links, Origin};
-use trueup_ledger::{Epoch, PartitionId, Rejection, Scale};
+use trueup_ledger::{Epoch, PartitionId, Rejection, Rules, Scale};
 use trueup_sinks::QuarantineRecord;
 use trueup_sources::{Format, Frame, RawBatch};
 
 use super::checkpoints::Checkpoints;
+use super::dues::Dues;
 use super::stager::{self, ToStage};
 use super::{PATIENCE, RunError, Shared};
 
@@ -51,6 +52,7 @@ pub(crate) struct Closed {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) scale: Scale,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) partitions: Arc<[PartitionId]>,
     /// The format of each partition.
     pub(crate) formats: Arc<[Arc<dyn Format>]>,
@@ -58,7 +60,10 @@ pub(crate) struct Setup {
     /// The state on disk, and the epoch that it is of.
     pub(crate) disk: Option<Disk>,
     pub(crate) since: Epoch,
+    /// The time of that epoch; `i64::MIN` where there is none.
+    pub(crate) since_time: i64,
     pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) dues: Arc<Dues>,
 }
 
 /// The running threads.
@@ -219,10 +224,18 @@ fn work_on(
     let asides = Asides::default();
     let worker = host.index();
     let state = WorkerState::new(setup.disk.clone(), worker, host.workers());
-    let transactions = Stateful { scale: setup.scale };
-    let first = Epoch(setup.since.0 + 1);
-    let hand_over = hand_over(&asides, &state, output, sealed, &setup.shared);
-    let mut engine = Engine::build(host, transactions, setup.scale, &state, first, hand_over);
+    let (scale, rules) = (setup.scale, Arc::clone(&setup.rules));
+    let transactions = Stateful { scale, rules: Arc::clone(&rules) };
+    let through = Rc::new(Cell::new(setup.since));
+    let hand_over = hand_over(&asides, &state, output, sealed, (&setup.shared, &through));
+    let beginning = trueup_dataflow::Setup {
+        scale,
+        rules,
+        state: &state,
+        first_epoch: Epoch(setup.since.0 + 1),
+        since_time: setup.since_time,
+    };
+    let mut engine = Engine::build(host, transactions, &beginning, hand_over);
     let mut decoder = Decoder { setup, asides: &asides };
     while !setup.shared.has_failed() && !setup.shared.is_done() {
         match work.try_recv() {
@@ -239,7 +252,7 @@ fn work_on(
                 if closed.checkpoint {
                     state.request_seal(closed.epoch);
                 }
-                engine.close();
+                engine.close(closed.epoch_time_micros);
                 host.step();
             }
             // Without more work the worker goes on until everything is committed: the others need
@@ -247,19 +260,22 @@ fn work_on(
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => host.step_or_park(PATIENCE),
         }
         setup.checkpoints.gathered(worker, state.gathered_bytes());
+        setup.dues.tell(worker, through.get(), engine.next_due());
     }
 }
 
-/// What is called with this worker's share of each epoch that is complete.
+/// What is called with this worker's share of each epoch that is complete, which it sets.
 fn hand_over(
     asides: &Asides,
     state: &WorkerState,
     output: Sender<ToStage>,
     sealed: Sender<Sealed>,
-    shared: &Arc<Shared>,
+    (shared, through): (&Arc<Shared>, &Rc<Cell<Epoch>>),
 ) -> impl FnMut(EpochOutput) + 'static {
     let (asides, state, shared) = (Rc::clone(asides), state.clone(), Arc::clone(shared));
+    let through = Rc::clone(through);
     move |epoch| {
+        through.set(epoch.epoch);
         let aside = asides.borrow_mut().remove(&epoch.epoch).unwrap_or_default();
         let Some(closed) = aside.closed else {
             unreachable!("epoch {} is complete before it was closed", epoch.epoch);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use trueup_ledger::reference::Reference;
 use trueup_ledger::table::Rows;
@@ -21,9 +22,11 @@ pub fn digests(store: &Arc<dyn Store>) -> Digests {
     View::ALL.into_iter().map(|view| (view, digest_at(&log, view, None).unwrap())).collect()
 }
 
-/// Returns the digests that the reference has for a set of records.
+/// Returns the digests that the reference has for a set of records that all arrive now.
 pub fn expected<'a>(lines: impl IntoIterator<Item = &'a Vec<u8>>) -> Digests {
     let mut reference = Reference::new(Scale::DEFAULT);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    reference.begin_epoch(i64::try_from(now.as_micros()).unwrap());
     for line in lines {
         admit(&mut reference, line);
     }
@@ -107,6 +110,7 @@ pub fn check_lines(store: &Arc<dyn Store>, logs: &BTreeMap<&str, Lines>, look: L
     let mut all = Counts::default();
     for (record, number) in commits.iter().zip(1_u64..) {
         assert_eq!(record.epoch, Epoch(number));
+        reference.begin_epoch(record.epoch_time_micros);
         let mut found = Counts::default();
         for input in &record.inputs {
             let end = ends.insert(input.partition_id(), input.to.clone());

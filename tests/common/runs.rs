@@ -19,6 +19,7 @@ impl Job {
         Job(Options {
             store,
             scale: Scale::DEFAULT,
+            rules: Arc::default(),
             workers: 2,
             commit_interval: Duration::from_secs(3600),
             commit_max_records: 1000,
