@@ -1,7 +1,6 @@
 //! One worker's part of the dataflow, as its host sees it: events go in by epoch, whole epochs
 //! come out.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,6 +9,8 @@ use timely::dataflow::operators::vec::input::{Handle, Input};
 use timely::dataflow::operators::{Concat, Concatenate};
 use trueup_ledger::{Epoch, Event, Rules, Scale, Table};
 
+use crate::controls::gather::Gathered;
+use crate::controls::sent;
 use crate::detectors::sequence_gap::sequence_gap;
 use crate::detectors::shard_imbalance::shard_imbalance;
 use crate::detectors::trial_imbalance::trial_imbalance;
@@ -26,7 +27,7 @@ use crate::totals::{SharedDirectory, record_names};
 use crate::transactions::{Changes, Surroundings, Transactions};
 use crate::views::balances::balances;
 use crate::views::daily_movements::daily_movements;
-use crate::views::source_continuity::{RangeSet, continuities, source_continuity};
+use crate::views::source_continuity::source_continuity;
 use crate::views::trial_balance::{books, trial_balance};
 
 /// One worker's share of one epoch: what it adds to and takes from the views.
@@ -70,7 +71,7 @@ pub struct Engine {
     /// count it so, and the exchange behind it would then keep records of a closed epoch until the
     /// next one's arrive. An event sent directly before the end rules that out.
     last: Option<EventRecord>,
-    seen: BTreeMap<Box<str>, BTreeMap<Box<str>, RangeSet>>,
+    gathered: Gathered,
     scratch: Vec<u8>,
 }
 
@@ -116,7 +117,11 @@ impl Engine {
             let directory = SharedDirectory::new(Directory::new(state));
             let names = record_names(names, Rc::clone(&directory));
             let books = books(shards.clone(), state, since);
-            let continuities = continuities(sequence_stream, state);
+            let controls = facts.flat_map(|(fact, diff)| match fact {
+                FactRecord::Control(control) => Some((control, diff)),
+                _ => None,
+            });
+            let (continuities, judged) = sent(sequence_stream, controls, state, scale);
             let all = scope.concatenate([
                 tables,
                 balances(
@@ -133,6 +138,7 @@ impl Engine {
                 shard_imbalance(shards.concat(pending_shards), state, scale),
                 source_continuity(continuities.clone()),
                 sequence_gap(continuities, scale),
+                judged,
                 when_due(due, &clock, state, since),
             ]);
             let done = clock.clone();
@@ -150,7 +156,7 @@ impl Engine {
                 periods,
                 clock: clock.clone(),
                 last: None,
-                seen: BTreeMap::new(),
+                gathered: Gathered::default(),
                 scratch: Vec::new(),
             }
         })
@@ -164,19 +170,8 @@ impl Engine {
 
     /// Pushes an event into the open epoch.
     pub fn push(&mut self, event: &Event<'_>, origin: Origin) {
-        if let Some(sequence) = event.source.sequence {
-            let tenant: &str = &event.tenant;
-            let service: &str = &event.source.service;
-            if !self.seen.get(tenant).is_some_and(|services| services.contains_key(service)) {
-                let services = self.seen.entry(tenant.into()).or_default();
-                services.insert(service.into(), RangeSet::default());
-            }
-            let services = self.seen.get_mut(tenant);
-            if let Some(seen) = services.and_then(|services| services.get_mut(service)) {
-                seen.insert(sequence, sequence);
-            }
-        }
         let record = EventRecord::new(event, origin, &mut self.scratch);
+        self.gathered.add(event, &record.canonical);
         if let Some(period) = PeriodRecord::of(event, &record.canonical) {
             self.periods.send(period);
         }
@@ -196,11 +191,8 @@ impl Engine {
     /// All workers must close the same epochs at the same times, which never go back.
     pub fn close(&mut self, epoch_time: i64) {
         self.clock.close(self.epoch().0, epoch_time);
-        for (tenant, services) in std::mem::take(&mut self.seen) {
-            for (service, seen) in services {
-                let ranges = seen.into_ranges();
-                self.sequences.send(SequenceRecord { tenant: tenant.clone(), service, ranges });
-            }
+        for record in std::mem::take(&mut self.gathered).into_records() {
+            self.sequences.send(record);
         }
         if let Some(last) = self.last.take() {
             self.events.send(last);
