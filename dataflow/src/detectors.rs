@@ -2,6 +2,7 @@
 //! over what a view keeps. Those of single transactions are part of a transaction's rows;
 //! see `ledger/src/transaction/rows.rs`.
 
+pub mod control_total_mismatch;
 pub mod late_into_closed_period;
 pub mod overdraft;
 pub mod sequence_gap;

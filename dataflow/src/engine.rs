@@ -1,38 +1,20 @@
 //! One worker's part of the dataflow, as its host sees it: events go in by epoch, whole epochs
 //! come out.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use timely::dataflow::operators::vec::input::{Handle, Input};
-use timely::dataflow::operators::vec::{Branch, Map};
-use timely::dataflow::operators::{Concat, Concatenate};
-use trueup_ledger::{Epoch, Event, Rules, Scale, Table, View};
+use trueup_ledger::{Epoch, Event, Rules, Scale, Table};
 
-use crate::detectors::late_into_closed_period::late_into_closed_period;
-use crate::detectors::sequence_gap::sequence_gap;
-use crate::detectors::shard_imbalance::shard_imbalance;
-use crate::detectors::statement_mismatch::statement_mismatch;
-use crate::detectors::trial_imbalance::trial_imbalance;
-use crate::due::when_due;
-use crate::facts::FactRecord;
+use crate::controls::gather::Gathered;
 use crate::host::Host;
-use crate::names::Directory;
 use crate::periods::{PeriodRecord, closings};
 use crate::publish::publish;
 use crate::record::{Accepted, EventRecord, Origin, SequenceRecord};
 use crate::store::WorkerState;
 use crate::time::EpochClock;
-use crate::totals::{SharedDirectory, record_names};
-use crate::transactions::{Changes, Surroundings, Transactions};
-use crate::views::alerts::alerts;
-use crate::views::balances::balances;
-use crate::views::data_quality::{data_quality, open_imbalances, unmatched};
-use crate::views::period_adjustments::period_adjustments;
-use crate::views::reconciliation::{reconciliation, reconciliations};
-use crate::views::source_continuity::{RangeSet, continuities, source_continuity};
-use crate::views::trial_balance::{books, trial_balance};
+use crate::transactions::{Surroundings, Transactions};
+use crate::wiring::{Context, all_tables};
 
 /// One worker's share of one epoch: what it adds to and takes from the views.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +59,7 @@ pub struct Engine {
     last: Option<EventRecord>,
     /// What the epoch says of months, held back for the same reason.
     said: Vec<PeriodRecord>,
-    seen: BTreeMap<Box<str>, BTreeMap<Box<str>, RangeSet>>,
+    gathered: Gathered,
     scratch: Vec<u8>,
 }
 
@@ -103,61 +85,10 @@ impl Engine {
             let closings = closings(period_stream, state, since);
             let surroundings =
                 Surroundings { closings: closings.clone(), clock: clock.clone(), state };
-            let Changes {
-                tables,
-                due,
-                movements,
-                pending,
-                facts,
-                shards,
-                pending_shards,
-                late,
-                clearing,
-                names,
-                accepted,
-            } = transactions.build(event_stream, surroundings);
-            let declarations = facts.clone().flat_map(|(fact, diff)| match fact {
-                FactRecord::Account(declared) => Some((declared, diff)),
-                _ => None,
-            });
-            let statements = facts.clone().flat_map(|(fact, diff)| match fact {
-                FactRecord::Statement(statement) => Some((statement, diff)),
-                _ => None,
-            });
-            let payments = reconciliations(clearing, statements, state);
-            let after = rules.statement_mismatch_after;
-            let due = due.concat(statement_mismatch(payments.clone(), after, scale));
-            let directory = SharedDirectory::new(Directory::new(state));
-            let names = record_names(names, Rc::clone(&directory));
-            let books = books(shards.clone(), state, since);
-            let continuities = continuities(sequence_stream, state);
-            let all = scope.concatenate([
-                tables,
-                balances(
-                    movements.clone(),
-                    pending,
-                    declarations,
-                    names.clone(),
-                    Rc::clone(&directory),
-                    (state, scale),
-                ),
-                period_adjustments(movements, closings.clone(), names, directory, (state, since)),
-                late_into_closed_period(late, closings, state, since),
-                trial_balance(books.clone()),
-                trial_imbalance(books, scale),
-                shard_imbalance(shards.concat(pending_shards), state, scale),
-                source_continuity(continuities.clone()),
-                sequence_gap(continuities, scale),
-                reconciliation(payments.clone()),
-                when_due(due, &clock, state, since),
-            ]);
-            // Those of every detector, since what is made of them is made of all.
-            let (others, imbalances) =
-                all.branch(|_, table: &Table| table.view() == View::Imbalances);
-            let counts = open_imbalances(imbalances.clone()).concat(unmatched(payments));
-            let alerts = alerts(imbalances.clone(), &clock, rules, state, since);
-            let quality = data_quality(counts, state, since);
-            let all = scope.concatenate([others, imbalances, alerts, quality]);
+            let changes = transactions.build(event_stream, surroundings);
+            let accepted = changes.accepted.clone();
+            let context = Context { scale, rules, state, since, clock: &clock };
+            let all = all_tables(scope, changes, closings, sequence_stream, &context);
             let done = clock.clone();
             publish(all, accepted, index, first_epoch, move |output| {
                 // Whoever acts on the next epoch may ask for the time of this one.
@@ -174,7 +105,7 @@ impl Engine {
                 clock: clock.clone(),
                 last: None,
                 said: Vec::new(),
-                seen: BTreeMap::new(),
+                gathered: Gathered::default(),
                 scratch: Vec::new(),
             }
         })
@@ -188,19 +119,8 @@ impl Engine {
 
     /// Pushes an event into the open epoch.
     pub fn push(&mut self, event: &Event<'_>, origin: Origin) {
-        if let Some(sequence) = event.source.sequence {
-            let tenant: &str = &event.tenant;
-            let service: &str = &event.source.service;
-            if !self.seen.get(tenant).is_some_and(|services| services.contains_key(service)) {
-                let services = self.seen.entry(tenant.into()).or_default();
-                services.insert(service.into(), RangeSet::default());
-            }
-            let services = self.seen.get_mut(tenant);
-            if let Some(seen) = services.and_then(|services| services.get_mut(service)) {
-                seen.insert(sequence, sequence);
-            }
-        }
         let record = EventRecord::new(event, origin, &mut self.scratch);
+        self.gathered.add(event, &record.canonical);
         self.said.extend(PeriodRecord::of(event, &record.canonical));
         if let Some(before) = self.last.replace(record) {
             self.events.send(before);
@@ -218,11 +138,8 @@ impl Engine {
     /// All workers must close the same epochs at the same times, which never go back.
     pub fn close(&mut self, epoch_time: i64) {
         self.clock.close(self.epoch().0, epoch_time);
-        for (tenant, services) in std::mem::take(&mut self.seen) {
-            for (service, seen) in services {
-                let ranges = seen.into_ranges();
-                self.sequences.send(SequenceRecord { tenant: tenant.clone(), service, ranges });
-            }
+        for record in std::mem::take(&mut self.gathered).into_records() {
+            self.sequences.send(record);
         }
         for period in self.said.drain(..) {
             self.periods.send(period);

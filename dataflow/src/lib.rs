@@ -5,7 +5,8 @@
 //!                                          ├─ movements ─▶ balances, daily ─────┤
 //!                                          ├─ shards ─▶ trial balance, detectors┤─▶ publish ─▶ EpochOutput
 //!                                          └─ accepted counts ──────────────────┤
-//!  Engine::push ─▶ sequences ─▶ source continuity ─▶ sequence gaps ─────────────┘
+//!               control totals, as facts ┐                                      │
+//!  Engine::push ─▶ sequences ────────────┴─▶ continuity, completeness, gaps ────┘
 //! ```
 //!
 //! Guarantee: what an epoch publishes is the exact difference between two values of each view, and
@@ -17,6 +18,7 @@
 
 pub mod accounts;
 pub mod books;
+mod controls;
 pub mod due;
 pub mod engine;
 pub mod facts;
@@ -32,6 +34,7 @@ mod ticks;
 pub mod time;
 mod totals;
 pub mod transactions;
+mod wiring;
 
 pub mod detectors;
 pub mod views;

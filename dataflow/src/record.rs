@@ -36,15 +36,32 @@ impl EventRecord {
     }
 }
 
-/// Sequence numbers of one service of one tenant, as ranges that include both ends.
+/// The contents that an epoch of a worker has of one service of one tenant, those with a sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceRecord {
     /// The tenant.
     pub tenant: Box<str>,
     /// The service.
     pub service: Box<str>,
-    /// What was seen, as (first, last).
-    pub ranges: Vec<(u64, u64)>,
+    /// The currencies of the contents, each once.
+    pub currencies: Vec<Box<str>>,
+    /// A row for each content and currency, in no order; copies of a content may be among them.
+    pub sent: Vec<Sent>,
+}
+
+/// What a content carries in one currency; one that has no postings has one row, without a currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sent {
+    /// The place in the service's sequence.
+    pub sequence: u64,
+    /// 64 bits of XXH3 over the canonical bytes, to tell the contents of one sequence apart.
+    pub hash: u64,
+    /// The place among the currencies of the record.
+    pub currency: Option<usize>,
+    /// The sum of debit amounts, in units.
+    pub debit: i128,
+    /// The sum of credit amounts.
+    pub credit: i128,
 }
 
 /// How many events of a partition were new to the set, and how many were in it already.

@@ -1,24 +1,20 @@
 //! `source_continuity`: how completely the sequence of each service has arrived.
 //!
-//! In: ranges of sequence numbers. Out: the collection of services with their continuity, and its
-//! rows. Key: tenant, service. State: the set of numbers seen, as ranges, in the store.
+//! In: the collection of services with their continuity; [`crate::controls`] keeps it, beside what
+//! else is kept of a sequence. Out: its rows. Key: tenant, service. State: none; the set of numbers
+//! seen, as that operator keeps it, is defined here.
 
 use std::collections::BTreeMap;
 
-use differential_dataflow::{AsCollection, VecCollection};
+use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
-use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::Operator;
 use trueup_ledger::View;
 use trueup_ledger::codec::{CodecError, Reader, put_varint};
 use trueup_ledger::key::name_hash;
 use trueup_ledger::table::Value;
 
 use crate::publish::tabulate;
-use crate::record::SequenceRecord;
-use crate::store::{Encode, Kept, KeyBytes, Space, StateKey, StateValue, WorkerState};
+use crate::store::{Encode, KeyBytes, Space, StateKey, StateValue};
 use crate::transactions::Tables;
 
 /// How far a service's sequence has come; see `docs/spec-decisions.md` for where it begins.
@@ -67,12 +63,24 @@ impl RangeSet {
         self.ranges.insert(first, last);
     }
 
-    /// Returns the ranges, in order.
-    pub(crate) fn into_ranges(self) -> Vec<(u64, u64)> {
-        self.ranges.into_iter().collect()
+    /// Says whether there is no number.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
     }
 
-    fn continuity(&self) -> Option<Continuity> {
+    /// Returns what of the set is in `first..=last`, as ranges in order.
+    pub(crate) fn within(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
+        let before = self.ranges.range(..=first).next_back();
+        // An empty range where nothing can follow.
+        let behind =
+            self.ranges.range(first.saturating_add(1)..last.saturating_add(1).max(first + 1));
+        let all = before.into_iter().chain(behind);
+        all.map(move |(start, end)| (first.max(*start), last.min(*end)))
+            .filter(|(start, end)| start <= end)
+    }
+
+    /// Returns how continuous the set is, unless it is empty.
+    pub(crate) fn continuity(&self) -> Option<Continuity> {
         let (first, contiguous_through) = self.ranges.first_key_value()?;
         let (_, max) = self.ranges.last_key_value()?;
         Some(Continuity {
@@ -84,80 +92,17 @@ impl RangeSet {
     }
 }
 
-/// Keeps the numbers seen and says how continuous they are.
-pub(crate) fn continuities<'s>(
-    sequences: Stream<'s, u64, Vec<SequenceRecord>>,
-    state: &WorkerState,
-) -> VecCollection<'s, u64, (Service, Continuity), isize> {
-    let kept = state.kept(Space::Sequences);
-    let by_service = Exchange::new(|record: &SequenceRecord| {
-        u64::from(ServiceKey::of(&record.tenant, &record.service).shard())
-    });
-    let changes = sequences.unary_frontier(by_service, "SourceContinuity", |_, _| {
-        let mut waiting: BTreeMap<u64, (Capability<u64>, Vec<SequenceRecord>)> = BTreeMap::new();
-        move |(input, frontier), output| {
-            input.for_each(|capability, records| {
-                let entry = waiting.entry(*capability.time());
-                entry.or_insert_with(|| (capability.retain(0), Vec::new())).1.append(records);
-            });
-            while let Some(first) = waiting.first_entry() {
-                let epoch = *first.key();
-                if frontier.less_equal(&epoch) {
-                    break;
-                }
-                let (capability, records) = first.remove();
-                let mut session = output.session(&capability);
-                let mut kept = kept.borrow_mut();
-                kept.begin(epoch);
-                for (service, before, after) in add(&mut kept, records) {
-                    if let Some(before) = before {
-                        session.give(((service.clone(), before), epoch, -1_isize));
-                    }
-                    session.give(((service, after), epoch, 1));
-                }
-            }
-        }
-    });
-    changes.as_collection()
-}
-
-/// Adds numbers; returns the services whose continuity changed, with the old and the new one.
-fn add(
-    kept: &mut Kept<ServiceKey, RangeSet>,
-    records: Vec<SequenceRecord>,
-) -> Vec<(Service, Option<Continuity>, Continuity)> {
-    let mut touched: BTreeMap<Service, RangeSet> = BTreeMap::new();
-    let mut before = BTreeMap::new();
-    for record in records {
-        let service = (record.tenant, record.service);
-        let set = touched.entry(service).or_insert_with_key(|service| {
-            let set = kept.take(&ServiceKey::of(&service.0, &service.1)).unwrap_or_default();
-            before.insert(service.clone(), set.continuity());
-            set
-        });
-        record.ranges.iter().for_each(|(first, last)| set.insert(*first, *last));
-    }
-    let mut changed = Vec::new();
-    for ((service, set), before) in touched.into_iter().zip(before.into_values()) {
-        let after = set.continuity();
-        kept.put(ServiceKey::of(&service.0, &service.1), set);
-        if let Some(after) = after.filter(|_| before != after) {
-            changed.push((service, before, after));
-        }
-    }
-    changed
-}
-
 /// The key of a tenant's service: 128 bits of BLAKE3 over both names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ServiceKey(u128);
+pub(crate) struct ServiceKey(pub(crate) u128);
 
 impl ServiceKey {
-    fn of(tenant: &str, service: &str) -> ServiceKey {
+    pub(crate) fn of(tenant: &str, service: &str) -> ServiceKey {
         ServiceKey(name_hash(&[tenant, service]))
     }
 
-    fn shard(self) -> u8 {
+    /// Returns the shard, which decides which worker keeps what belongs to the service.
+    pub(crate) fn shard(self) -> u8 {
         self.0.to_be_bytes()[0]
     }
 }
@@ -200,7 +145,7 @@ impl StateValue for RangeSet {
 }
 
 /// Sequences are admitted up to 63 bits.
-fn integer(value: u64) -> Value<'static> {
+pub(crate) fn integer(value: u64) -> Value<'static> {
     Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
@@ -230,6 +175,28 @@ mod tests {
         ranges.iter().for_each(|(first, last)| set.insert(*first, *last));
         let state = set.continuity().unwrap();
         (state.first, state.contiguous_through, state.max, state.missing)
+    }
+
+    #[test]
+    fn what_is_within() {
+        let mut set = RangeSet::default();
+        [(3, 5), (9, 9), (20, 30)].iter().for_each(|(first, last)| set.insert(*first, *last));
+        let rows: &[((u64, u64), &[(u64, u64)])] = &[
+            ((1, 2), &[]),
+            ((1, u64::MAX >> 1), &[(3, 5), (9, 9), (20, 30)]),
+            ((4, 4), &[(4, 4)]),
+            ((5, 20), &[(5, 5), (9, 9), (20, 20)]),
+            ((6, 8), &[]),
+            ((25, 100), &[(25, 30)]),
+            ((31, 31), &[]),
+        ];
+        for ((first, last), expected) in rows {
+            assert_eq!(
+                set.within(*first, *last).collect::<Vec<_>>(),
+                *expected,
+                "{first} to {last}"
+            );
+        }
     }
 
     #[test]

@@ -51,13 +51,11 @@ pub(super) fn rows(opened: &Opened, view: View, asked: AsOf<'_>) -> anyhow::Resu
         View::DailyMovements => asked.read(opened, view, is_effective_day),
         View::Balances => balances(opened, asked),
         View::TrialBalance => trial_balance(opened, asked),
-        View::TransactionTotals | View::Imbalances | View::SourceContinuity => {
-            Err(exit::usage(format!(
-                "the rows of {} are of no day; --as-of-date is for postings, balances, \
-                 daily_movements and trial_balance",
-                view.name()
-            )))
-        }
+        _ => Err(exit::usage(format!(
+            "the rows of {} are of no day; --as-of-date is for postings, balances, \
+             daily_movements and trial_balance",
+            view.name()
+        ))),
     }
 }
 

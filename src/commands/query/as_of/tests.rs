@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use tempfile::TempDir;
 use trueup_ledger::reference::Reference;
-use trueup_ledger::{Event, Scale, Timestamp};
+use trueup_ledger::{Declaration, Event, Fact, Scale, Timestamp};
 use trueup_sources::{Format, Json};
 
 use super::*;
@@ -82,6 +82,13 @@ struct Witness {
     credit_normal: BTreeSet<(String, String)>,
 }
 
+fn declaration<'e>(event: &'e Event<'_>) -> Option<&'e Declaration<'e>> {
+    match event.fact.as_deref() {
+        Some(Fact::Account(declaration)) => Some(declaration),
+        _ => None,
+    }
+}
+
 impl Witness {
     fn at(opened: &Opened, log: &Path, epoch: Epoch) -> Witness {
         let end = opened.log.read(epoch).unwrap().inputs[0].to.offset;
@@ -93,7 +100,7 @@ impl Witness {
             let event = Json.decode(line).and_then(|decoded| decoded.draft.admit(Scale::DEFAULT));
             let Ok(event) = event else { continue };
             reference.insert(event.clone());
-            if event.declaration.is_some() {
+            if declaration(&event).is_some() {
                 // Of two contents of one event the older counts.
                 let identity = (event.tenant.to_string(), event.event_id.to_string());
                 let known = declared.entry(identity).or_insert_with(|| event.clone());
@@ -104,16 +111,15 @@ impl Witness {
         }
         let mut newest: BTreeMap<(String, String), &Event<'_>> = BTreeMap::new();
         for event in declared.values() {
-            let account = event.declaration.as_ref().unwrap().account.to_string();
+            let account = declaration(event).unwrap().account.to_string();
             let known = newest.entry((event.tenant.to_string(), account)).or_insert(event);
             // Equally new ones come by event id here, and the smaller counts.
             if event.recorded_at > known.recorded_at {
                 *known = event;
             }
         }
-        let credit = |event: &Event<'_>| {
-            event.declaration.as_ref().unwrap().terms.normal_side == Side::Credit
-        };
+        let credit =
+            |event: &Event<'_>| declaration(event).unwrap().terms.normal_side == Side::Credit;
         let credit_normal =
             newest.into_iter().filter(|(_, event)| credit(event)).map(|(key, _)| key).collect();
         Witness { views: reference.views(), credit_normal }
