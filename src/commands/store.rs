@@ -4,19 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use trueup_ledger::{Epoch, Scale};
+use trueup_ledger::{Epoch, Rules, Scale};
 #[cfg(feature = "s3")]
 use trueup_sinks::BucketStore;
 use trueup_sinks::{CommitLog, DirectoryStore, SinkError, Store, StoreError};
 
 use crate::config::{StoreLocation, value};
-use crate::exit;
+use crate::{exit, rules};
 
 /// A store with at least one commit.
 pub(super) struct Opened {
     pub(super) log: CommitLog<Arc<dyn Store>>,
     pub(super) head: Epoch,
     pub(super) scale: Scale,
+    /// The rules of all commits, as they keep them.
+    pub(super) rules: Option<String>,
 }
 
 /// Parses a `--store`.
@@ -101,10 +103,15 @@ pub(super) fn open(location: &StoreLocation) -> anyhow::Result<Opened> {
     };
     let record = log.read(head).with_context(reading)?;
     let scale = Scale::new(record.amount_scale).unwrap_or_default();
-    Ok(Opened { log, head, scale })
+    Ok(Opened { log, head, scale, rules: record.rules })
 }
 
 impl Opened {
+    /// Returns the rules that rows were made by.
+    pub(super) fn rules(&self) -> anyhow::Result<Rules> {
+        rules::read(self.rules.as_deref())
+    }
+
     /// Returns the epoch asked for, by default the last.
     pub(super) fn epoch(&self, wanted: Option<Epoch>) -> anyhow::Result<Epoch> {
         let wanted = wanted.unwrap_or(self.head);

@@ -7,10 +7,13 @@
 //! ```
 //!
 //! What is compared: the hash chain; size, SHA-256, schema and totals of every file; for each epoch
-//! what became of its records; and at the last epoch every row of every view. Only the bisection
+//! what became of its records and which alerts follow from its imbalances; and at the last epoch every
+//! row of every view. The reference knows when each record arrived, since some rows depend on it, and
+//! the rules that the commits keep. Only the bisection
 //! looks at the rows of epochs before the last, so an epoch that was wrong and put right again by
 //! a later one is found with `--epoch` alone.
 
+mod alerts;
 mod difference;
 mod published;
 mod replay;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use trueup_ledger::{Counts, Epoch};
+use trueup_ledger::{Counts, Epoch, View};
 use trueup_sinks::{REDRIVE, Store};
 
 use super::output::{self, grouped};
@@ -30,7 +33,7 @@ use crate::cli::VerifyArgs;
 use crate::config::{Config, FormatConfig, SourceConfig, TransportConfig};
 use crate::exit::{self, Exit};
 use crate::redrive::{self, Redriven};
-use published::Cut;
+use published::{Cut, Published};
 use replay::{Log, LogSource};
 
 /// Verifies, and prints what was verified.
@@ -47,12 +50,14 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     };
     let opened = store::open(&location)?;
     let epoch = opened.epoch(args.epoch)?;
-    let cuts = published::check(&opened, epoch)?;
+    let rules = opened.rules()?;
+    let Published { cuts, alerts, wrong_alerts } = published::check(&opened, &rules, epoch)?;
     let store = opened.log.store();
     let mut log = open_log(args.input.as_deref(), config.as_ref(), store, &cuts)?;
+    (log.scale, log.rules) = (opened.scale, rules);
     let total = counts(&cuts).read;
     let bar = meter::bar(total, "reading the log");
-    let reference = match log.replay(&cuts, opened.scale, true, &bar) {
+    let reference = match log.replay(&cuts, true, &bar) {
         Ok(reference) => reference,
         Err(stopped) => {
             bar.finish_and_clear();
@@ -60,12 +65,17 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         }
     };
     bar.set_message("comparing every view");
-    let expected = reference.views();
+    let mut expected = reference.views();
+    expected.insert(View::Alerts, alerts);
     drop(reference);
-    if cuts.last().is_some_and(|last| !difference::differing(last, &expected).is_empty()) {
+    let last_is_wrong =
+        cuts.last().is_some_and(|last| !difference::differing(last, &expected).is_empty());
+    // An alert that was wrong and is so no longer has been sent all the same.
+    let wrong = if last_is_wrong { Some(cuts.len()) } else { wrong_alerts.map(|place| place + 1) };
+    if let Some(wrong) = wrong {
         drop(expected);
         bar.finish_and_clear();
-        return Err(difference::locate(&opened, &mut log, &cuts)?);
+        return Err(difference::locate(&opened, &mut log, &cuts[..wrong])?);
     }
     bar.finish_and_clear();
     let rows: Vec<String> = expected

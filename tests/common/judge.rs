@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use trueup_ledger::reference::Reference;
+use trueup_ledger::reference::{Alerts, Reference};
 use trueup_ledger::table::Rows;
-use trueup_ledger::{Counts, Digest, Epoch, Position, Scale, View};
+use trueup_ledger::{Counts, Digest, Epoch, Position, Rules, Scale, View};
 use trueup_sinks::{CommitLog, CommitRecord, InputRange, Store, digest_at, read_delta_file};
 use trueup_sources::{Format, Json};
 
@@ -104,6 +104,7 @@ pub fn check(store: &Arc<dyn Store>, sources: &[(&str, &Path)], look: Look) -> C
 pub fn check_lines(store: &Arc<dyn Store>, logs: &BTreeMap<&str, Lines>, look: Look) -> Counts {
     let commits = commits(store);
     let mut reference = Reference::new(Scale::DEFAULT);
+    let mut alerts = Alerts::new(&Rules::default());
     let mut views: BTreeMap<View, Rows> =
         View::ALL.into_iter().map(|view| (view, Rows::default())).collect();
     let mut ends = BTreeMap::new();
@@ -128,8 +129,11 @@ pub fn check_lines(store: &Arc<dyn Store>, logs: &BTreeMap<&str, Lines>, look: L
         assert_eq!(record.counts(), found, "epoch {number}");
         all.add(found);
         apply(store, record, &mut views);
+        alerts.step(record.epoch, record.epoch_time_micros, &views[&View::Imbalances]);
         if look == Look::EveryEpoch || number == commits.len() as u64 {
-            compare(&views, &reference.views(), record.epoch);
+            let mut wanted = reference.views();
+            wanted.insert(View::Alerts, alerts.rows());
+            compare(&views, &wanted, record.epoch);
         }
     }
     all

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use trueup_ledger::table::Rows;
-use trueup_ledger::{Row, Scale, View};
+use trueup_ledger::{Epoch, Row, Scale, View};
 use trueup_sinks::rows_at;
 
-use super::in_epoch;
 use super::published::Cut;
 use super::replay::{Log, Stopped};
+use super::{alerts, in_epoch};
 use crate::commands::meter;
 use crate::commands::output::escaped;
 use crate::commands::store::Opened;
@@ -81,8 +81,11 @@ pub(super) fn locate(
 
 fn views(opened: &Opened, log: &mut Log, cuts: &[Cut]) -> anyhow::Result<BTreeMap<View, Rows>> {
     let hidden = indicatif::ProgressBar::hidden();
-    let replayed = log.replay(cuts, opened.scale, false, &hidden);
-    Ok(replayed.map_err(|stopped| stopped.error)?.views())
+    let replayed = log.replay(cuts, false, &hidden);
+    let mut views = replayed.map_err(|stopped| stopped.error)?.views();
+    let last = cuts.last().map_or(Epoch(0), |cut| cut.epoch);
+    views.insert(View::Alerts, alerts::at(opened, &log.rules, last)?);
+    Ok(views)
 }
 
 /// Names the views that were published with another digest.

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use trueup_ledger::{Digest, Epoch, Scale, View};
+use trueup_ledger::table::Rows;
+use trueup_ledger::{Digest, Epoch, Rules, View};
 use trueup_sinks::record::{QUARANTINE, sha256_hex};
 use trueup_sinks::{
     CommitRecord, FileEntry, InputRange, LogError, Retry, SinkError, Store, StoreError, ViewTotals,
     scan_delta_file,
 };
 
+use super::alerts::Derived;
 use super::in_epoch;
 use crate::commands::meter;
 use crate::commands::store::Opened;
@@ -17,13 +19,24 @@ use crate::commands::store::Opened;
 /// What one epoch read and published.
 pub(super) struct Cut {
     pub(super) epoch: Epoch,
+    /// In microseconds since 1970.
+    pub(super) epoch_time: i64,
     pub(super) inputs: Vec<InputRange>,
     /// The digest of every view at this epoch.
     pub(super) digests: BTreeMap<View, Digest>,
 }
 
+/// What was published.
+pub(super) struct Published {
+    pub(super) cuts: Vec<Cut>,
+    /// The alerts that there must be at the last of them.
+    pub(super) alerts: Rows,
+    /// The place of the first cut with other alerts than there must be.
+    pub(super) wrong_alerts: Option<usize>,
+}
+
 /// Checks the whole chain, and the files and totals of the commits up to `upto`.
-pub(super) fn check(opened: &Opened, upto: Epoch) -> anyhow::Result<Vec<Cut>> {
+pub(super) fn check(opened: &Opened, rules: &Rules, upto: Epoch) -> anyhow::Result<Published> {
     let chain = opened.log.verify_chain();
     // A file may be bad before the chain is: the first bad epoch is to be named.
     let sound = match &chain {
@@ -33,22 +46,29 @@ pub(super) fn check(opened: &Opened, upto: Epoch) -> anyhow::Result<Vec<Cut>> {
     };
     let bar = meter::bar(sound.0, "checking commits");
     let mut cuts: Vec<Cut> = Vec::new();
+    let (mut derived, mut wrong_alerts) = (Derived::new(rules), None);
     let mut digests: BTreeMap<View, Digest> = BTreeMap::new();
     for record in opened.log.iter(Epoch(1), sound) {
         let record = record.context("reading the commits")?;
         let epoch = record.epoch;
-        check_record(opened, &record).map_err(in_epoch(epoch, "damaged"))?;
+        check_record(opened, &record, &mut derived).map_err(in_epoch(epoch, "damaged"))?;
         for view in View::ALL {
             let change = record.views.get(view.name()).map(|totals| totals.digest);
             digests.entry(view).or_default().add(change.unwrap_or_default());
         }
+        let epoch_time = record.epoch_time_micros;
+        derived.step(epoch, epoch_time);
+        let published = digests.get(&View::Alerts).copied().unwrap_or_default();
+        if wrong_alerts.is_none() && derived.rows().digest() != published {
+            wrong_alerts = Some(cuts.len());
+        }
         let digests = digests.clone();
-        cuts.push(Cut { epoch, inputs: record.inputs, digests });
+        cuts.push(Cut { epoch, epoch_time, inputs: record.inputs, digests });
         bar.inc(1);
     }
     bar.finish_and_clear();
     match chain {
-        Ok(()) => Ok(cuts),
+        Ok(()) => Ok(Published { cuts, alerts: derived.rows(), wrong_alerts }),
         Err(LogError::Broken(broken)) => {
             let epoch = broken.epoch;
             let error = anyhow::Error::new(LogError::Broken(broken));
@@ -58,7 +78,11 @@ pub(super) fn check(opened: &Opened, upto: Epoch) -> anyhow::Result<Vec<Cut>> {
     }
 }
 
-fn check_record(opened: &Opened, record: &CommitRecord) -> anyhow::Result<()> {
+fn check_record(
+    opened: &Opened,
+    record: &CommitRecord,
+    derived: &mut Derived,
+) -> anyhow::Result<()> {
     let damaged = |what: String| SinkError::Damaged {
         path: trueup_sinks::record::commit_path(record.epoch),
         what,
@@ -66,6 +90,10 @@ fn check_record(opened: &Opened, record: &CommitRecord) -> anyhow::Result<()> {
     if record.amount_scale != opened.scale.digits() {
         let (found, wanted) = (record.amount_scale, opened.scale.digits());
         return Err(damaged(format!("its amount_scale is {found}, later {wanted}")).into());
+    }
+    if record.rules != opened.rules {
+        let (found, wanted) = (&record.rules, &opened.rules);
+        return Err(damaged(format!("its rules are {found:?}, later {wanted:?}")).into());
     }
     let store = opened.log.store();
     let mut found: BTreeMap<String, ViewTotals> = BTreeMap::new();
@@ -81,7 +109,13 @@ fn check_record(opened: &Opened, record: &CommitRecord) -> anyhow::Result<()> {
             return Err(damaged(what).into());
         };
         let totals = found.entry(file.view.clone()).or_default();
-        add_totals(store, file, record.epoch, view, opened.scale, totals)?;
+        let (epoch, scale) = (record.epoch, opened.scale);
+        scan_delta_file(&**store, file, epoch, view, scale, &mut |table| {
+            if view == View::Imbalances {
+                derived.apply(table);
+            }
+            totals.add(&ViewTotals::of(table, scale)?, scale)
+        })?;
     }
     if quarantined != record.counts().quarantined {
         let counted = record.counts().quarantined;
@@ -96,19 +130,6 @@ fn check_record(opened: &Opened, record: &CommitRecord) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn add_totals(
-    store: &dyn Store,
-    file: &FileEntry,
-    epoch: Epoch,
-    view: View,
-    scale: Scale,
-    totals: &mut ViewTotals,
-) -> Result<(), SinkError> {
-    scan_delta_file(store, file, epoch, view, scale, &mut |table| {
-        totals.add(&ViewTotals::of(table, scale)?, scale)
-    })
 }
 
 /// Compares a file that is no delta with its commit.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use trueup_ledger::reference::Reference;
-use trueup_ledger::{Counts, PartitionId, Position, Scale};
+use trueup_ledger::{Counts, PartitionId, Position, Rules, Scale};
 use trueup_sinks::InputRange;
 use trueup_sources::transport::SERVER_TIMEOUT;
 use trueup_sources::{Format, Partition, Polled, Transport};
@@ -22,10 +22,12 @@ const POLL_RECORDS: usize = 4096;
 /// How long to wait for a server at a time.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// The sources that the commits name.
+/// The sources that the commits name, and what their records are judged by.
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) sources: Vec<LogSource>,
+    pub(super) scale: Scale,
+    pub(super) rules: Rules,
 }
 
 /// One of them.
@@ -55,13 +57,14 @@ impl Log {
     pub(super) fn replay(
         &mut self,
         cuts: &[Cut],
-        scale: Scale,
         compare: bool,
         bar: &ProgressBar,
     ) -> Result<Reference, Stopped> {
         let mut readers = self.open().map_err(|error| Stopped { place: 0, error })?;
-        let mut set = Set { reference: Reference::new(scale), scale };
+        let (scale, rules) = (self.scale, self.rules.clone());
+        let mut set = Set { reference: Reference::with_rules(scale, rules), scale };
         for (place, cut) in cuts.iter().enumerate() {
+            set.reference.begin_epoch(cut.epoch_time);
             let fed = self.feed(&mut readers, cut, &mut set, bar);
             fed.and_then(|found| if compare { check_counts(cut, &found) } else { Ok(()) })
                 .map_err(in_epoch(cut.epoch, "bad"))
