@@ -9,9 +9,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use trueup_ledger::{Epoch, Scale, View};
 
+mod day;
 mod quarantine;
 mod rules;
 
+pub use day::{AlertsArgs, ReadyArgs, ReconcileArgs, ReportFormat};
 pub use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantineRedriveArgs,
     QuarantineShowArgs,
@@ -115,6 +117,33 @@ EXAMPLE
   trueup quarantine show --store books --partition live/0 --position 000001.jsonl@4711
   trueup quarantine redrive --store books --reason unsupported_kind --by ada --why 'trueup 0.2'")]
     Quarantine(QuarantineArgs),
+    /// Say whether a day of a tenant can be built upon, and if not, why
+    #[command(after_help = "\
+EXAMPLE
+  trueup ready --store books --tenant acme --date 2026-10-31
+  trueup ready --store books --tenant acme --date 2026-10-31 --format json | jq .reasons
+
+Ends with 0 where the day is ready and with 1 where it is not: sequence gaps, open imbalances,
+unmatched statements, control totals, quarantined records, or a day that is not over. What is of
+transactions that are effective after the day does not count.")]
+    Ready(ReadyArgs),
+    /// Print the alerts that were raised and resolved, commit by commit
+    #[command(after_help = "\
+EXAMPLE
+  trueup alerts --store books --tenant acme
+  trueup alerts --store books --from 4711 --follow --format json | ./page-somebody
+
+The note at the end says where to go on: whoever keeps that position misses no alert.")]
+    Alerts(AlertsArgs),
+    /// List open differences between the ledger and processors' statements, with their age
+    #[command(after_help = "\
+EXAMPLE
+  trueup reconcile --store books --tenant acme --date 2026-10-31
+  trueup reconcile --store books --tenant acme --processor acmepay --format csv
+
+A difference is open since the earliest date of its lines; where only statements are known and no
+statement_mismatch is shown yet, since and age are empty.")]
+    Reconcile(ReconcileArgs),
     /// Check a configuration file, and whether its paths can be used; all errors at once
     #[command(after_help = "EXAMPLE\n  trueup check -c trueup.toml")]
     Check(CheckArgs),

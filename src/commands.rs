@@ -3,17 +3,21 @@
 //!
 //! Results go to standard output, everything said about them to standard error.
 
+pub mod alerts;
 pub mod append;
 pub mod check;
 pub mod demo;
 pub mod digest;
 pub mod explain;
+mod fields;
 mod filter;
 pub mod generate;
 mod meter;
 mod output;
 pub mod quarantine;
 pub mod query;
+pub mod ready;
+pub mod reconcile;
 pub mod run;
 mod sources;
 mod store;
@@ -39,6 +43,9 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
+        Command::Ready(args) => ready::run(&args),
+        Command::Alerts(args) => alerts::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Torture(args) => torture::run(&args),
     }
 }

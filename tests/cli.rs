@@ -10,6 +10,9 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "cli/day.rs"]
+mod day;
+
 struct Ended {
     code: Option<i32>,
     out: String,
@@ -173,8 +176,20 @@ fn a_day_can_be_asked_for_beside_an_epoch() {
 
 #[test]
 fn every_help_has_an_example() {
-    let commands =
-        ["demo", "generate", "append", "run", "query", "digest", "verify", "explain", "check"];
+    let commands = [
+        "demo",
+        "generate",
+        "append",
+        "run",
+        "query",
+        "digest",
+        "verify",
+        "explain",
+        "check",
+        "ready",
+        "alerts",
+        "reconcile",
+    ];
     let all = done(&["--help"]).out;
     for command in commands {
         assert!(all.contains(command), "{command}");

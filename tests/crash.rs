@@ -22,6 +22,8 @@ mod records;
 
 #[path = "crash/redrive.rs"]
 mod redrive;
+#[path = "crash/ticks.rs"]
+mod ticks;
 
 use books::{Books, PATIENCE};
 use program::{TRUEUP, ended, started, text, trueup};

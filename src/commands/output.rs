@@ -168,20 +168,29 @@ fn write_json(
     let mut before = "[\n ";
     for row in rows {
         out.write_all(before.as_bytes())?;
-        let mut between = "{";
-        for (column, cell) in columns.iter().zip(&row) {
-            write!(out, "{between}\"{}\":", column.name)?;
-            match column.kind {
-                Kind::Integer => out.write_all(cell.as_bytes())?,
-                Kind::Text | Kind::Amount => serde_json::to_writer(&mut *out, cell)?,
-            }
-            between = ",";
-        }
-        out.write_all(b"}")?;
+        write_object(out, columns, &row)?;
         before = ",\n ";
     }
     let end = if before.starts_with('[') { "[]\n" } else { "\n]\n" };
     out.write_all(end.as_bytes())
+}
+
+/// Writes a row as a JSON object, without a line's end.
+pub(super) fn write_object(
+    out: &mut dyn Write,
+    columns: &[Column],
+    row: &[String],
+) -> io::Result<()> {
+    let mut between = "{";
+    for (column, cell) in columns.iter().zip(row) {
+        write!(out, "{between}\"{}\":", column.name)?;
+        match column.kind {
+            Kind::Integer => out.write_all(cell.as_bytes())?,
+            Kind::Text | Kind::Amount => serde_json::to_writer(&mut *out, cell)?,
+        }
+        between = ",";
+    }
+    out.write_all(b"}")
 }
 
 /// Escapes what would not be shown as one character of a line from left to right.

@@ -175,7 +175,7 @@ fn apart(config: &Config, store: &Path) -> anyhow::Result<()> {
 }
 
 /// Makes the first signal end the run after the open epoch, and a second one at once.
-fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
         // In this order: the second signal finds the flag that the first one set.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
+use trueup_ledger::Timestamp;
 
 use crate::fixture::{Cluster, PATIENCE, expect, send};
 use crate::program::{text, trueup};
@@ -36,6 +37,39 @@ fn processes_make_the_books_of_one() {
         assert_eq!((second.read, second.again), (1_000, 0), "it goes on behind the first");
         cluster.judge();
     }
+}
+
+/// What falls due on a worker of one process makes one commit of all, on an idle log.
+#[test]
+fn what_falls_due_anywhere_ticks_the_whole_cluster() {
+    let cluster = Cluster::new(2, 2, 1, 16);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let expires = i64::try_from(now.as_micros()).unwrap() + 5_000_000;
+    let expires = Timestamp::display_micros(expires);
+    // As many as it takes for both processes to have some.
+    let hold = |n: usize| {
+        format!(
+            r#"{{"v":1,"event_id":"e","tenant":"acme","kind":"hold","transaction_id":"t{n}","effective_at":"2026-03-01T09:00:00Z","recorded_at":"2026-03-01T09:00:00Z","expires_at":"{expires}","source":{{"service":"cards"}},"postings":[{{"account":"cash","side":"debit","amount":"10","currency":"EUR"}},{{"account":"cards","side":"credit","amount":"10","currency":"EUR"}}]}}"#
+        ) + "\n"
+    };
+    let holds: String = (0..8).map(hold).collect();
+    std::fs::write(cluster.path("log/0000/a.jsonl"), holds).unwrap();
+    let mut running = cluster.start_all(&[]);
+    cluster.await_commits(2, &running);
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(cluster.commits(), 2, "one tick, though both processes asked for it");
+    let store = cluster.store();
+    let stuck = ["query", "imbalances", "--where", "detector=stuck_hold", "--format", "csv"];
+    let stuck = trueup(0, &[stuck.as_slice(), &["--store", text(&store)]].concat()).out;
+    assert_eq!(stuck.lines().count(), 1 + 8, "{stuck}");
+    send(&running[1], Signal::TERM);
+    for process in &mut running {
+        expect(process, 0, PATIENCE);
+    }
+    // Caught up they end, with nothing to add.
+    cluster.finish();
+    assert_eq!(cluster.commits(), 2);
+    trueup(0, &["verify", "--store", text(&store), "--input", text(&cluster.path("log"))]);
 }
 
 #[test]

@@ -1,0 +1,262 @@
+//! Why a day is not ready, each reason with how many there are and the command that shows them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::Value;
+use trueup_ledger::table::Rows;
+use trueup_ledger::{Timestamp, View};
+use trueup_sinks::snapshot_at;
+
+use super::{Question, quarantined};
+use crate::commands::fields::{DAY_MICROS, Fields, command, fields, of_tenant, two_names};
+use crate::commands::filter::Filter;
+
+/// A reason.
+#[derive(Debug, Serialize)]
+pub(super) struct Reason {
+    /// A code that stays.
+    pub(super) reason: &'static str,
+    /// What it is about: a service, a detector, a processor.
+    pub(super) subject: String,
+    pub(super) count: u64,
+    /// The same in words.
+    pub(super) what: String,
+    /// The command that shows more.
+    pub(super) show: String,
+}
+
+/// Imbalances that are told as another reason, from the view that says more of them.
+const TOLD_ELSEWHERE: [&str; 2] = ["sequence_gap", "statement_mismatch"];
+
+/// What the lines of all transactions sum to.
+const OF_ALL: [&str; 2] = ["shard_imbalance", "trial_imbalance"];
+
+/// Finds all reasons.
+pub(super) fn all(asked: &Question<'_>) -> anyhow::Result<Vec<Reason>> {
+    let of = |view| of_tenant(asked.opened, view, asked.tenant, asked.epoch);
+    let imbalances = of(View::Imbalances)?;
+    let continuity = of(View::SourceContinuity)?;
+    let reconciliation = of(View::Reconciliation)?;
+    let quality = of(View::DataQuality)?;
+    let seen = [&imbalances, &continuity, &reconciliation, &quality];
+    let mut reasons = Vec::new();
+    reasons.extend(day_not_over(asked));
+    if seen.iter().all(|rows| rows.0.is_empty()) && is_unknown(asked)? {
+        reasons.push(asked.reason(
+            ("unknown_tenant", asked.tenant, 1),
+            "the tenant has no row in any view".to_owned(),
+            &["query", "transaction_totals"],
+        ));
+    }
+    let later = Later::find(asked, &imbalances, &reconciliation)?;
+    reasons.extend(gaps(asked, &continuity));
+    reasons.extend(incomplete(asked, &quality));
+    reasons.extend(open(asked, &imbalances, &later));
+    reasons.extend(unmatched(asked, &reconciliation, &later));
+    reasons.extend(quarantined::reasons(asked)?);
+    Ok(reasons)
+}
+
+impl Question<'_> {
+    /// Builds a reason; the command gets store, tenant and epoch where it takes them.
+    pub(super) fn reason(
+        &self,
+        (reason, subject, count): (&'static str, &str, u64),
+        what: String,
+        show: &[&str],
+    ) -> Reason {
+        let epoch = self.epoch.to_string();
+        let mut words = vec!["trueup"];
+        words.extend(show);
+        words.extend(["--store", self.place, "--epoch", &epoch]);
+        if show.first() == Some(&"query") {
+            words.extend(["--tenant", self.tenant]);
+        }
+        Reason { reason, subject: subject.to_owned(), count, what, show: command(&words) }
+    }
+}
+
+/// The events of a day may still be on their way until a commit is made after it.
+fn day_not_over(asked: &Question<'_>) -> Option<Reason> {
+    let end = (i64::from(asked.date) + 1) * DAY_MICROS;
+    let shown = Timestamp::display_micros;
+    let what =
+        || format!("the commit is of {}, the day ends at {}", shown(asked.epoch_time), shown(end));
+    let date = Timestamp::display_date(asked.date);
+    let show = ["trueup", "ready", "--store", asked.place, "--tenant", asked.tenant, "--date"];
+    (asked.epoch_time < end).then(|| Reason {
+        reason: "day_not_over",
+        subject: date.clone(),
+        count: 1,
+        what: what(),
+        show: command(&[show.as_slice(), &[&date]].concat()),
+    })
+}
+
+/// Says whether no view has a row of the tenant.
+fn is_unknown(asked: &Question<'_>) -> anyhow::Result<bool> {
+    for view in View::ALL {
+        let filter = Filter::default().text(view, "tenant", asked.tenant);
+        let wants = |table: &_, row| filter.wants(table, row);
+        let found = snapshot_at(&asked.opened.log, view, Some(asked.epoch), Some(&wants))
+            .with_context(|| format!("reading {}", view.name()))?;
+        if !found.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn gaps(asked: &Question<'_>, continuity: &Rows) -> Vec<Reason> {
+    let gap = |row: &Fields<'_>| row.integer("missing") > 0;
+    let reason = |row: Fields<'_>| {
+        let (service, missing) = (row.text("service"), row.integer("missing"));
+        let what = format!(
+            "of the sequences {} to {} so many are missing",
+            row.integer("first_sequence"),
+            row.integer("max_sequence")
+        );
+        let condition = format!("service={service}");
+        asked.reason(
+            ("sequence_gap", service, missing.unsigned_abs()),
+            what,
+            &["query", "source_continuity", "--where", &condition],
+        )
+    };
+    fields(View::SourceContinuity, continuity).filter(gap).map(reason).collect()
+}
+
+fn incomplete(asked: &Question<'_>, quality: &Rows) -> Vec<Reason> {
+    let is_open =
+        |row: &Fields<'_>| row.text("measure") == "completeness" && row.text("state") == "open";
+    let reason = |row: Fields<'_>| {
+        let (service, through) = (row.text("subject"), row.integer("value"));
+        let detail: Value = serde_json::from_str(row.text("detail")).unwrap_or_default();
+        let number = |name: &str| detail[name].as_str().unwrap_or("?").to_owned();
+        let (last, verified) = (number("max_sequence"), number("verified_through"));
+        let behind = last.parse::<i64>().map_or(1, |last| last.abs_diff(through).max(1));
+        let what = format!("complete through {through} of {last}, verified through {verified}");
+        let condition = format!("subject={service}");
+        let show = ["query", "data_quality", "--where", "measure=completeness", "--where"];
+        let show = [show.as_slice(), &[&condition]].concat();
+        asked.reason(("incomplete", service, behind), what, &show)
+    };
+    fields(View::DataQuality, quality).filter(is_open).map(reason).collect()
+}
+
+fn open(asked: &Question<'_>, imbalances: &Rows, later: &Later) -> Vec<Reason> {
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for row in fields(View::Imbalances, imbalances) {
+        let detector = row.text("detector");
+        if !TOLD_ELSEWHERE.contains(&detector) && !later.explains(row) {
+            *counts.entry((detector, row.text("severity"))).or_default() += 1;
+        }
+    }
+    let reason = |((detector, severity), count): ((&str, &str), u64)| {
+        let code = match detector {
+            "control_total_mismatch" => "control_total_mismatch",
+            _ => "open_imbalance",
+        };
+        let (detector_is, severity_is) =
+            (format!("detector={detector}"), format!("severity={severity}"));
+        let show = ["query", "imbalances", "--where", &detector_is, "--where", &severity_is];
+        asked.reason((code, detector, count), severity.to_owned(), &show)
+    };
+    counts.into_iter().map(reason).collect()
+}
+
+fn unmatched(asked: &Question<'_>, reconciliation: &Rows, later: &Later) -> Vec<Reason> {
+    let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    for row in fields(View::Reconciliation, reconciliation) {
+        let state = row.text("state");
+        if state != "matched" && !later.transactions.contains(row.text("reference")) {
+            *counts.entry(row.text("processor")).or_default().entry(state).or_default() += 1;
+        }
+    }
+    let reason = |(processor, states): (&str, BTreeMap<&str, u64>)| {
+        let count = states.values().sum();
+        let what: Vec<_> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let date = Timestamp::display_date(asked.date);
+        let show = ["reconcile", "--tenant", asked.tenant, "--processor", processor, "--date"];
+        let show = [show.as_slice(), &[&date]].concat();
+        asked.reason(("unmatched", processor, count), what.join(", "), &show)
+    };
+    counts.into_iter().map(reason).collect()
+}
+
+/// What is of a later day only: transactions that have postings, all of them effective after it.
+struct Later {
+    transactions: BTreeSet<String>,
+    /// Currencies in which all transactions that do not balance are of a later day.
+    currencies: BTreeSet<String>,
+}
+
+impl Later {
+    fn find(
+        asked: &Question<'_>,
+        imbalances: &Rows,
+        reconciliation: &Rows,
+    ) -> anyhow::Result<Later> {
+        let mut named: BTreeSet<String> =
+            fields(View::Imbalances, imbalances).filter_map(transaction).collect();
+        let references = fields(View::Reconciliation, reconciliation);
+        named.extend(references.map(|row| row.text("reference").to_owned()));
+        let mut transactions = BTreeSet::new();
+        let mut by_the_day = BTreeSet::new();
+        if !named.is_empty() {
+            let postings = of_tenant(asked.opened, View::Postings, asked.tenant, asked.epoch)?;
+            for row in fields(View::Postings, &postings) {
+                let id = row.text("transaction_id");
+                if !named.contains(id) {
+                    continue;
+                }
+                let date = row.integer("effective_at").div_euclid(DAY_MICROS);
+                let found =
+                    if date > i64::from(asked.date) { &mut transactions } else { &mut by_the_day };
+                found.insert(id.to_owned());
+            }
+        }
+        transactions.retain(|id| !by_the_day.contains(id));
+        let mut currencies = BTreeSet::new();
+        let mut disturbed = BTreeSet::new();
+        for row in fields(View::Imbalances, imbalances) {
+            if row.text("detector") == "unbalanced_transaction" {
+                let is_later = transactions.contains(row.text("subject"));
+                let found = if is_later { &mut currencies } else { &mut disturbed };
+                found.insert(row.text("currency").to_owned());
+            }
+        }
+        currencies.retain(|currency| !disturbed.contains(currency));
+        Ok(Later { transactions, currencies })
+    }
+
+    /// Says whether an imbalance is there because of a later day alone.
+    fn explains(&self, row: Fields<'_>) -> bool {
+        if OF_ALL.contains(&row.text("detector")) {
+            // They are the sums of what does not balance.
+            return self.currencies.contains(row.text("currency"));
+        }
+        transaction(row).is_some_and(|id| self.transactions.contains(&id))
+    }
+}
+
+/// Returns the transaction that an imbalance is of, where it is of one.
+fn transaction(row: Fields<'_>) -> Option<String> {
+    let subject = row.text("subject");
+    match row.text("detector") {
+        "unbalanced_transaction"
+        | "orphan"
+        | "over_reversed"
+        | "over_refunded"
+        | "over_captured"
+        | "hold_already_resolved"
+        | "stuck_hold" => Some(subject.to_owned()),
+        "conflict" | "delayed_event" | "late_into_closed_period" => {
+            // Of an event without transaction the first name is empty.
+            Some(two_names(subject).0).filter(|id| !id.is_empty())
+        }
+        _ => None,
+    }
+}
