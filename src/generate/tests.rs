@@ -47,6 +47,7 @@ fn counts_are_exact() {
         assert_eq!(summary.bytes, bytes.len() as u64);
         let valid = summary.posts + summary.corrections + summary.reversals + summary.refunds;
         let valid = valid + summary.holds + summary.captures + summary.releases + summary.accounts;
+        let valid = valid + summary.statements + summary.controls + summary.periods;
         assert_eq!(valid + summary.poison_records(), events);
     }
 }

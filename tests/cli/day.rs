@@ -24,7 +24,7 @@ fn day(offset: i64) -> String {
     Timestamp::display_micros(micros)[..10].to_owned()
 }
 
-fn event(tenant: &str, kind: &str, id: &str, offset: i64, more: Value) -> String {
+fn event(tenant: &str, kind: &str, id: &str, offset: i64, more: &Value) -> String {
     let at = format!("{}T00:00:00Z", day(offset));
     let mut event = json!({
         "v": 1, "event_id": format!("{kind}-{id}"), "tenant": tenant, "kind": kind,
@@ -43,12 +43,12 @@ fn lines(lines: &[(&str, &str, &str)]) -> Value {
 
 fn sale(id: &str, offset: i64, amount: &str) -> String {
     let postings = lines(&[("clearing", "debit", amount), ("sales", "credit", amount)]);
-    event("acme", "post", id, offset, json!({ "transaction_id": id, "postings": postings }))
+    event("acme", "post", id, offset, &json!({ "transaction_id": id, "postings": postings }))
 }
 
 fn leg(id: &str, leg: &str, offset: i64, posting: (&str, &str, &str)) -> String {
     let more = json!({ "transaction_id": id, "leg": leg, "postings": lines(&[posting]) });
-    event("acme", "post", &format!("{id}-{leg}"), offset, more)
+    event("acme", "post", &format!("{id}-{leg}"), offset, &more)
 }
 
 fn statement(reference: &str, offset: i64, amount: &str) -> String {
@@ -56,7 +56,7 @@ fn statement(reference: &str, offset: i64, amount: &str) -> String {
         "processor": "acmepay", "reference": reference, "amount": amount, "currency": "EUR",
         "value_date": day(offset),
     });
-    event("acme", "statement_line", reference, offset, json!({ "statement": statement }))
+    event("acme", "statement_line", reference, offset, &json!({ "statement": statement }))
 }
 
 struct Books {
@@ -143,7 +143,7 @@ fn a_day_is_ready_or_every_reason_why_not_is_told() {
         let postings = lines(&[("cash", "debit", "1"), ("sales", "credit", "1")]);
         let source = json!({ "service": "pay", "sequence": sequence });
         let more = json!({ "transaction_id": id, "postings": postings, "source": source });
-        event("acme", "post", id, -1, more)
+        event("acme", "post", id, -1, &more)
     };
     let broken = "{\"tenant\":\"acme\",\"v\":1,}\n{\"tenant\":\"beta\",\"v\":1}\nnonsense\n";
     books.append(

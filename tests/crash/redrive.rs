@@ -195,7 +195,7 @@ fn what_must_not_be_redriven_is_refused_and_nothing_is_written() {
         &redrive(2, &["--reason", "bad_syntax"]),
         &["nothing was written", "bad_syntax: ", "--with"],
     );
-    said(&redrive(2, &["--all"]), &["only be quarantined again", "bad_syntax: ", "bad_side: "]);
+    said(&redrive(2, &["--all"]), &["only be quarantined again", "bad_syntax: ", "bad_range: "]);
     for usage in
         [&["--all", "--reason", "x"][..], &[], &["--position", "1"], &["--all", "--with", "x"]]
     {
