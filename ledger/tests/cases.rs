@@ -113,19 +113,3 @@ fn cases_have_names_quotations_and_expectations() {
         }
     }
 }
-
-/// A quotation that is none any more would let a case outlive what it holds.
-#[test]
-fn decisions_are_quoted_literally() {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let decisions =
-        one_line(&std::fs::read_to_string(root.join("docs/spec-decisions.md")).unwrap());
-    for entry in std::fs::read_dir(root.join("tests/cases")).unwrap() {
-        let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        for quotation in text.lines().filter_map(|line| line.trim().strip_prefix("decision:")) {
-            assert!(decisions.contains(&one_line(quotation)), "{}: {quotation}", path.display());
-        }
-    }
-}

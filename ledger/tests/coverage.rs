@@ -30,7 +30,6 @@ struct Coverage {
     /// The holders of each sentence.
     holders: Vec<BTreeSet<String>>,
     not_testable: Listed,
-    being_built: Listed,
     errors: Vec<String>,
 }
 
@@ -66,7 +65,7 @@ fn misquoted(text: &Text, quotation: &Quotation, found: &Found) -> String {
 }
 
 impl Coverage {
-    fn of(law: &str, quotations: &[Quotation], not_testable: Listed, being_built: Listed) -> Self {
+    fn of(law: &str, quotations: &[Quotation], not_testable: Listed) -> Self {
         let text = Text::read(law, |section| (1..=4).contains(&section));
         let rest = Text::read(law, |section| section > 4);
         let mut holders = vec![BTreeSet::new(); text.sentences.len()];
@@ -83,7 +82,7 @@ impl Coverage {
                 found => errors.push(misquoted(&text, quotation, &found)),
             }
         }
-        let mut coverage = Coverage { text, holders, not_testable, being_built, errors };
+        let mut coverage = Coverage { text, holders, not_testable, errors };
         coverage.judge();
         coverage
     }
@@ -92,26 +91,17 @@ impl Coverage {
     fn judge(&mut self) {
         let mut errors = Vec::new();
         let ids: BTreeSet<_> = self.text.sentences.iter().map(|sentence| &sentence.id).collect();
-        let lists =
-            [("not-testable.txt", &self.not_testable), ("being-built.txt", &self.being_built)];
-        for (name, list) in lists {
-            let absent = list.keys().filter(|id| !ids.contains(id));
-            errors.extend(absent.map(|id| format!("{name}: there is no sentence {id}")));
-        }
+        let absent = self.not_testable.keys().filter(|id| !ids.contains(id));
+        errors.extend(absent.map(|id| format!("not-testable.txt: there is no sentence {id}")));
         let unexplained = self.not_testable.iter().filter(|(_, reason)| reason.is_empty());
         errors.extend(unexplained.map(|(id, _)| format!("not-testable.txt: why {id}?")));
         for (sentence, holders) in self.text.sentences.iter().zip(&self.holders) {
             let id = &sentence.id;
-            let (not_testable, being_built) =
-                (self.not_testable.contains_key(id), self.being_built.contains_key(id));
             match holders.first() {
-                Some(holder) if not_testable || being_built => {
-                    errors.push(format!("{id} is listed as not held, but by {holder} it is"));
+                Some(holder) if self.not_testable.contains_key(id) => {
+                    errors.push(format!("{id} is listed as not testable, but {holder} holds it"));
                 }
-                None if not_testable && being_built => {
-                    errors.push(format!("{id} is listed twice"));
-                }
-                None if !not_testable && !being_built => {
+                None if !self.not_testable.contains_key(id) => {
                     errors.push(format!("no test holds {id}: {}", sentence.text));
                 }
                 _ => {}
@@ -139,8 +129,6 @@ impl Coverage {
             }
             if let Some(reason) = self.not_testable.get(&sentence.id) {
                 writeln!(page, "- *nothing to test:* {reason}").unwrap();
-            } else if holders.is_empty() {
-                page.push_str("- *held by no test*\n");
             }
         }
         page
@@ -150,9 +138,9 @@ impl Coverage {
 #[test]
 fn every_sentence_is_held_by_a_test() {
     let quotations = Quotations::read(&root()).unwrap_or_else(|error| panic!("{error}"));
-    let (not_testable, being_built) = (listed("not-testable.txt"), listed("being-built.txt"));
+    let not_testable = listed("not-testable.txt");
     let law = read("docs/specification.md");
-    let coverage = Coverage::of(&law, &quotations.spec, not_testable, being_built);
+    let coverage = Coverage::of(&law, &quotations.spec, not_testable);
     let (page, path) = (coverage.render(), root().join("docs/spec-coverage.md"));
     if std::env::var_os("TRUEUP_REWRITE").is_some() {
         std::fs::write(&path, &page).unwrap();
@@ -184,25 +172,18 @@ fn what_is_not_held_misquoted_or_listed_in_error_is_told() {
     let list = |entries: &[&str]| -> Listed {
         entries.iter().map(|id| ((*id).to_owned(), "why".to_owned())).collect()
     };
-    let errors = |quotations: &[Quotation], not_testable: &[&str], being_built: &[&str]| {
-        Coverage::of(law, quotations, list(not_testable), list(being_built)).errors
+    let errors = |quotations: &[Quotation], not_testable: &[&str]| {
+        Coverage::of(law, quotations, list(not_testable)).errors
     };
     let all = [quote("The first"), quote("second. The third"), quote("The fifth")];
-    assert_eq!(errors(&all, &[], &[]), [""; 0]);
-    assert_eq!(errors(&all[..1], &["1.the-second"], &["1.the-third"]), [""; 0]);
-    assert_eq!(errors(&all[1..], &[], &[]), ["no test holds 1.the-first: The first."]);
-    let misquoted = errors(&[quote("The last third"), quote("The")], &[], &[]);
+    assert_eq!(errors(&all, &[]), [""; 0]);
+    assert_eq!(errors(&all[..1], &["1.the-second", "1.the-third"]), [""; 0]);
+    assert_eq!(errors(&all[1..], &[]), ["no test holds 1.the-first: The first."]);
+    let misquoted = errors(&[quote("The last third"), quote("The")], &[]);
     assert_eq!(misquoted[0], r#"a test: "The last third" is not said; nearest is "The third.""#);
     assert_eq!(misquoted[1], r#"a test: "The" is said more than once; quote more of it"#);
-    let held = |id: &str| format!("{id} is listed as not held, but by a test it is");
-    assert_eq!(errors(&all, &["1.the-first"], &[]), [held("1.the-first")]);
-    assert_eq!(errors(&all, &[], &["1.the-second"]), [held("1.the-second")]);
-    assert_eq!(
-        errors(&all, &["1.the-fourth"], &["x"]),
-        [
-            "not-testable.txt: there is no sentence 1.the-fourth",
-            "being-built.txt: there is no sentence x"
-        ]
-    );
-    assert_eq!(errors(&all[..1], &["1.the-second", "1.the-third"], &["1.the-third"]).len(), 1);
+    let held = "1.the-first is listed as not testable, but a test holds it";
+    assert_eq!(errors(&all, &["1.the-first"]), [held]);
+    let absent = "not-testable.txt: there is no sentence 1.the-fourth";
+    assert_eq!(errors(&all, &["1.the-fourth"]), [absent]);
 }
