@@ -41,7 +41,7 @@ reasons! {
     UnsupportedVersion = "unsupported_version",
     /// `kind` is no kind of the specification.
     UnknownKind = "unknown_kind",
-    /// `kind` is of the specification, but not of this version of the program.
+    /// `kind` is of the specification, but was not of the version of the program that read it.
     UnsupportedKind = "unsupported_kind",
     /// An identifier is empty or too long.
     BadIdentifier = "bad_identifier",
