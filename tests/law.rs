@@ -18,6 +18,8 @@ mod faults;
 mod follow;
 #[path = "law/history.rs"]
 mod history;
+#[path = "law/periods.rs"]
+mod periods;
 #[path = "law/quarantine.rs"]
 mod quarantine;
 #[path = "law/set.rs"]

@@ -22,9 +22,11 @@ use crate::{Amount, Timestamp};
 
 mod detectors;
 mod rows;
+mod sums;
 
 pub use detectors::{escape_subject, sides_detail};
 pub use rows::{PENDING, RowSink, json_text};
+pub use sums::{ByCurrency, add_to, checked_sum, sum_of};
 
 /// How many events a detail names.
 const FIRST_EVENTS_MAX: usize = 3;
@@ -189,9 +191,6 @@ impl OrphanCause {
     }
 }
 
-/// Sums by currency, in order of currency.
-pub type ByCurrency = Vec<(Box<str>, i128)>;
-
 /// How a transaction stands towards its target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
@@ -221,36 +220,6 @@ pub struct Inflows {
     pub captured: ByCurrency,
     /// What resolves a hold, a capture or a release; of no meaning for another kind.
     pub resolved_by: Option<Kind>,
-}
-
-/// Adds `units` to the sum of `currency`.
-///
-/// # Panics
-/// Where the sum leaves 128 bits: more than 10^10 of the largest postings are needed for it, and no
-/// wrapped sum must ever be published.
-pub fn add_to(sums: &mut ByCurrency, currency: &str, units: i128) {
-    match sums.binary_search_by(|(name, _)| (**name).cmp(currency)) {
-        Ok(place) => sums[place].1 = checked_sum(sums[place].1, units),
-        Err(place) => sums.insert(place, (currency.into(), units)),
-    }
-}
-
-/// Returns the sum of `currency`, 0 where there is none.
-#[must_use]
-pub fn sum_of(sums: &ByCurrency, currency: &str) -> i128 {
-    sums.binary_search_by(|(name, _)| (**name).cmp(currency)).map_or(0, |place| sums[place].1)
-}
-
-/// Adds two sums of money.
-///
-/// # Panics
-/// As [`add_to`].
-#[must_use]
-pub fn checked_sum(a: i128, b: i128) -> i128 {
-    match a.checked_add(b) {
-        Some(sum) => sum,
-        None => unreachable!("a sum of amounts leaves 128 bits: {a} + {b}"),
-    }
 }
 
 /// A current line of a transaction.
