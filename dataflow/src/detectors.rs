@@ -1,6 +1,6 @@
 //! The detectors that look across transactions, one file a detector: nearly each is a stateless map
 //! over what a view keeps. Those of single transactions are part of a transaction's rows;
-//! see `ledger/src/transaction/rows.rs`.
+//! see `ledger/src/transaction/detectors.rs`.
 
 pub mod control_total_mismatch;
 pub mod late_into_closed_period;

@@ -1,17 +1,19 @@
 //! The engine: views maintained incrementally with timely and differential dataflow.
 //!
 //! ```text
-//!  Engine::push ─▶ events ─▶ transactions ─┬─ rows ─────────────────────────────┐
-//!                                          ├─ movements ─▶ balances, daily ─────┤
-//!                                          ├─ shards ─▶ trial balance, detectors┤─▶ publish ─▶ EpochOutput
-//!                                          └─ accepted counts ──────────────────┤
-//!               control totals, as facts ┐                                      │
-//!  Engine::push ─▶ sequences ────────────┴─▶ continuity, completeness, gaps ────┘
+//!  push ─▶ events ──▶ transactions ─┬─ rows, some due later ──────────────────────┐
+//!            │             ▲        ├─ movements ─▶ balances, days, closed months ─┤
+//!            │          closings    ├─ lines, facts ─▶ reconciliation ─────────────┤
+//!            │             │        ├─ shards ─▶ trial balance, detectors ─────────┼─▶ publish ─▶ EpochOutput
+//!            ├─ periods ───┘        └─ accepted counts ────────────────────────────┤
+//!            └─ sequences ─▶ what was sent ─▶ continuity, control totals ──────────┤
+//!                                           all imbalances ─▶ alerts, data quality ┘
 //! ```
 //!
 //! Guarantee: what an epoch publishes is the exact difference between two values of each view, and
-//! those are functions of the set of events alone. Worker counts, arrival order and epoch cuts
-//! change when a row changes, never what the view is.
+//! those are functions of the set of events, and of the times of epochs where a row depends on time.
+//! Worker counts and arrival order within an epoch change nothing; epoch cuts change when a row
+//! changes, and what came into a month behind its closing.
 //!
 //! Invariants: only this crate names timely and differential. It reads and writes
 //! nothing but its own state on disk: events come in by method calls, epochs go out by a callback.

@@ -74,10 +74,12 @@ pub enum Space {
     Alerts = 17,
     /// How many rows there are that keep a tenant's books from being ready.
     Quality = 18,
+    /// What was sent beyond a full block.
+    SentBeyond = 19,
 }
 
 /// How many bytes an encoded key has at most.
-pub const KEY_BYTES_MAX: usize = 28;
+pub const KEY_BYTES_MAX: usize = 34;
 
 /// A key as bytes: its length is the same for all keys of a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -134,11 +134,13 @@ pub fn fold<'e, 'a>(events: &'e [Stored<'a>]) -> Option<Fold<'e, 'a>> {
         fold.first_corrections = counted.iter().map(|event| &*event.event_id).collect();
     }
     fold.conflicts = conflicts.into_iter().collect();
-    for stored in events.iter().filter(|stored| stored.delay.is_some()) {
-        let is_current = |leg: &Leg<'_, '_>| std::ptr::eq(leg.current, &raw const stored.event);
-        if fold.legs.iter().any(is_current) {
-            fold.delayed.extend(stored.delay.map(|delay| (&stored.event, delay)));
-        }
+    let late = events.iter().filter_map(|stored| Some((&raw const stored.event, stored.delay?)));
+    let late: BTreeMap<*const Event<'a>, i64> = late.collect();
+    if !late.is_empty() {
+        let delayed = fold.legs.iter().filter_map(|leg| {
+            late.get(&std::ptr::from_ref(leg.current)).map(|delay| (leg.current, *delay))
+        });
+        fold.delayed = delayed.collect();
     }
     Some(fold)
 }

@@ -6,7 +6,10 @@
 //!  large  │ 65,536 sequences                │ …  sums
 //! ```
 //!
-//! State: two spaces of the store. Which large blocks a service has is kept with its control totals, so
+//! A small block that has very many contents, as of a service that gives each the same number, is full:
+//! what comes to it later is kept by itself, so that one more never costs as much as all before it.
+//!
+//! State: three spaces of the store. Which large blocks a service has is kept with its control totals, so
 //! that however wide a range is, no more is visited than there is in it: the large blocks that
 //! are in it as a whole, and at each of its ends the small ones of one large block.
 
@@ -25,19 +28,29 @@ use crate::views::source_continuity::{RangeSet, ServiceKey};
 const SMALL_BITS: u32 = 8;
 const LARGE_BITS: u32 = 16;
 
+/// How many rows a small block has when it is full; few in tests, so that some are.
+const ROWS_MAX: usize = if cfg!(test) { 12 } else { 4096 };
+
 /// The blocks of the services that a worker owns.
 pub(super) struct Blocks {
     small: Rc<RefCell<Kept<BlockKey, Block>>>,
+    /// The contents of full blocks that came later, each as a block of its own.
+    beyond: Rc<RefCell<Kept<ContentKey, Block>>>,
     large: Rc<RefCell<Kept<BlockKey, Sums>>>,
 }
 
 impl Blocks {
     pub(super) fn new(state: &WorkerState) -> Blocks {
-        Blocks { small: state.kept(Space::Sent), large: state.kept(Space::SentSums) }
+        Blocks {
+            small: state.kept(Space::Sent),
+            beyond: state.kept(Space::SentBeyond),
+            large: state.kept(Space::SentSums),
+        }
     }
 
     pub(super) fn begin(&self, epoch: u64) {
         self.small.borrow_mut().begin(epoch);
+        self.beyond.borrow_mut().begin(epoch);
         self.large.borrow_mut().begin(epoch);
     }
 
@@ -50,6 +63,10 @@ impl Blocks {
             |row: &Sent, next: &Sent| row.sequence >> SMALL_BITS == next.sequence >> SMALL_BITS;
         for rows in arrived.sent.chunk_by(in_one_block) {
             let key = BlockKey { service, number: rows[0].sequence >> SMALL_BITS };
+            if let Some(full) = small.get(&key).filter(|block| block.is_full()) {
+                fresh.extend(self.add_beyond(key, &full, rows, &arrived.currencies));
+                continue;
+            }
             let mut block = small.take(&key).unwrap_or_default();
             fresh.extend_from_slice(&block.add(rows, &arrived.currencies));
             small.put(key, block);
@@ -65,6 +82,34 @@ impl Blocks {
             large.put(key, sums);
             present.insert(key.number, key.number);
         }
+    }
+
+    /// Adds contents to a block that is full; returns the rows of those that were not there before.
+    fn add_beyond(
+        &self,
+        key: BlockKey,
+        full: &Block,
+        rows: &[Sent],
+        currencies: &[Box<str>],
+    ) -> Vec<Sent> {
+        let mut beyond = self.beyond.borrow_mut();
+        let known: Vec<Row<'_>> = read(&full.rows).collect();
+        let mut fresh = Vec::new();
+        let one_content =
+            |row: &Sent, next: &Sent| (row.sequence, row.hash) == (next.sequence, next.hash);
+        for content in rows.chunk_by(one_content) {
+            let row = Row::of(&content[0], currencies);
+            let own = ContentKey { block: key, place: row.place, hash: row.hash };
+            let is_known = known.binary_search_by_key(&row.content(), Row::content).is_ok();
+            if is_known || beyond.contains(&own) {
+                continue;
+            }
+            let mut block = Block::default();
+            content.iter().for_each(|sent| block.append(&Row::of(sent, currencies)));
+            beyond.put(own, block);
+            fresh.extend_from_slice(content);
+        }
+        fresh
     }
 
     /// Returns the sums of a range, both ends included.
@@ -89,8 +134,13 @@ impl Blocks {
             }
             let (start, end) = (start.max(from), end.min(to));
             for number in start >> SMALL_BITS..=end >> SMALL_BITS {
-                if let Some(block) = small.get(&BlockKey { service, number }) {
-                    block.sum(number << SMALL_BITS, (start, end), &mut sums);
+                let key = BlockKey { service, number };
+                let Some(block) = small.get(&key) else { continue };
+                block.sum(number << SMALL_BITS, (start, end), &mut sums);
+                if block.is_full() {
+                    for block in self.beyond.borrow().select(vec![key.contents()]).values() {
+                        block.sum(number << SMALL_BITS, (start, end), &mut sums);
+                    }
                 }
             }
         }
@@ -117,10 +167,42 @@ pub(super) fn summed(rows: &[Sent], currencies: &[Box<str>]) -> Sums {
 }
 
 /// The key of a block: the service, and the sequences divided by how many the block has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct BlockKey {
     service: ServiceKey,
     number: u64,
+}
+
+impl BlockKey {
+    /// Returns the two keys between which its contents lie that are kept by themselves.
+    fn contents(self) -> (KeyBytes, KeyBytes) {
+        let first = |block| ContentKey { block, place: 0, hash: 0 }.encode(Space::SentBeyond);
+        (first(self), first(BlockKey { number: self.number + 1, ..self }))
+    }
+}
+
+/// The key of a content of a full block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct ContentKey {
+    block: BlockKey,
+    place: u8,
+    hash: u64,
+}
+
+impl StateKey for ContentKey {
+    fn encode(&self, space: Space) -> KeyBytes {
+        let BlockKey { service, number } = self.block;
+        let (service, number) = (service.0.to_be_bytes(), number.to_be_bytes());
+        KeyBytes::new(space, &[&service, &number, &[self.place], &self.hash.to_be_bytes()])
+    }
+
+    fn decode(bytes: &[u8]) -> Result<ContentKey, CodecError> {
+        let mut reader = Reader::new(bytes);
+        let block = BlockKey::decode(reader.bytes(24)?)?;
+        let place = reader.byte()?;
+        let hash = u64::from_be_bytes(reader.rest().try_into().map_err(|_| CodecError)?);
+        Ok(ContentKey { block, place, hash })
+    }
 }
 
 impl StateKey for BlockKey {
@@ -142,6 +224,8 @@ impl StateKey for BlockKey {
 struct Block {
     /// The rows in the order of (sequence, hash).
     rows: Vec<u8>,
+    /// How many there are.
+    count: usize,
     /// The place of the last sequence.
     last: u8,
 }
@@ -205,7 +289,7 @@ impl Block {
             rows.iter().for_each(|sent| self.append(&Row::of(sent, currencies)));
             return Cow::Borrowed(rows);
         }
-        let before = std::mem::take(&mut self.rows);
+        let Block { rows: before, count, last } = std::mem::take(self);
         let mut all: Vec<Row<'_>> = read(&before).collect();
         let known = all.len();
         let fresh = rows.iter().filter(|sent| {
@@ -214,7 +298,8 @@ impl Block {
         });
         let fresh: Vec<Sent> = fresh.copied().collect();
         if fresh.is_empty() {
-            self.rows = before;
+            drop(all);
+            *self = Block { rows: before, count, last };
             return Cow::Owned(fresh);
         }
         all.extend(fresh.iter().map(|sent| Row::of(sent, currencies)));
@@ -225,7 +310,12 @@ impl Block {
 
     fn append(&mut self, row: &Row<'_>) {
         row.write(&mut self.rows);
+        self.count += 1;
         self.last = row.place;
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= ROWS_MAX
     }
 
     /// Adds the contents of a range to sums. `start` is the sequence at which the block begins.
@@ -265,10 +355,11 @@ impl Encode for Block {
 impl StateValue for Block {
     fn decode(reader: &mut Reader<'_>) -> Result<Block, CodecError> {
         let rows = reader.rest();
-        let mut block = Block { rows: rows.to_vec(), last: 0 };
+        let mut block = Block { rows: rows.to_vec(), ..Block::default() };
         let mut rest = Reader::new(rows);
         while !rest.is_empty() {
             block.last = Row::read(&mut rest)?.place;
+            block.count += 1;
         }
         Ok(block)
     }

@@ -93,7 +93,7 @@ impl RangeSet {
 }
 
 /// The key of a tenant's service: 128 bits of BLAKE3 over both names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ServiceKey(pub(crate) u128);
 
 impl ServiceKey {

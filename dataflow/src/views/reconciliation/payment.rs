@@ -79,8 +79,10 @@ impl Payment {
                 }
             }
             Err(place) => {
-                // A vector that grows by itself begins with four.
-                self.dates.reserve_exact(1);
+                if self.dates.is_empty() {
+                    // Nearly every payment has one; a vector that grows by itself begins with four.
+                    self.dates.reserve_exact(1);
+                }
                 self.dates.insert(place, (date, counted(0, lines)));
             }
         }
