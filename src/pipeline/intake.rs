@@ -1,17 +1,18 @@
 //! The intake: one thread that reads the partitions of this process and hands out raw batches. It
-//! says when it has enough of an epoch, and closes it when it is ordered to.
+//! says when it has enough of an epoch, or that something falls due while nothing arrives, and closes
+//! the epoch when it is ordered to.
 //!
-//! It also says when something falls due while nothing arrives. First it reads the ranges that commits name, epoch by epoch as they were cut; then it goes on
+//! First it reads the ranges that commits name, epoch by epoch as they were cut; then it goes on
 //! live. Records of live sources come first in every epoch, backfills take what is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use trueup_ledger::Epoch;
-use trueup_sinks::InputRange;
+use trueup_ledger::{Epoch, PartitionId, Position};
+use trueup_sinks::{CommitRecord, InputRange, Store, quarantined_positions};
 use trueup_sources::{Polled, RawBatch, SourceError, Transport};
 
 use super::checkpoints::Checkpoints;
@@ -44,6 +45,7 @@ const DUE_AGAIN: Duration = Duration::from_millis(500);
 pub(crate) struct Intake {
     pub(crate) workers: Dispatch,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) closed: Sender<Staged>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) commit_interval: Duration,
@@ -155,10 +157,12 @@ impl Intake {
             if !self.shared.wait_for_room(commit.epoch, &self.checkpoints) {
                 return Err(Stopped);
             }
+            let mut barred = self.barred(commit)?;
             let wanted: BTreeMap<_, _> =
                 commit.inputs.iter().map(|input| (input.partition_id(), input)).collect();
             for reader in &mut readers.readers {
                 reader.begin_epoch();
+                reader.barred = barred.remove(&reader.id).map(Arc::new);
                 if let Some(input) = wanted.get(&reader.id) {
                     reader.from = input.from.clone();
                     if !self.replay_range(reader, commit.epoch, input)? {
@@ -175,6 +179,17 @@ impl Intake {
             self.close(readers, closed, Some(Expected::of(commit)))?;
         }
         Ok(true)
+    }
+
+    /// Returns what a committed epoch has quarantined, which stays so.
+    fn barred(
+        &self,
+        commit: &CommitRecord,
+    ) -> Result<BTreeMap<PartitionId, BTreeSet<Position>>, Stopped> {
+        quarantined_positions(&*self.store, &commit.files).map_err(|error| {
+            self.shared.fail(RunError::from(error));
+            Stopped
+        })
     }
 
     /// Waits for the order to close an epoch; `None` where the run is stopped before.
@@ -263,7 +278,8 @@ impl Intake {
         batch.partition = reader.index;
         let first_ordinal = reader.read;
         reader.read += batch.len() as u64;
-        let work = Work::Batch { epoch, batch, first_ordinal };
+        let barred = reader.barred.clone();
+        let work = Work::Batch { epoch, batch, first_ordinal, barred };
         if self.workers.any(work, &self.shared) { Ok(()) } else { Err(Stopped) }
     }
 
