@@ -9,7 +9,8 @@
 //! What is compared: the hash chain; size, SHA-256, schema and totals of every file; for each epoch
 //! what became of its records and which alerts follow from its imbalances; and at the last epoch
 //! every row of every view. What an epoch quarantined is taken from its files: a later program may
-//! accept such a record, and it counts all the same only once it is re-driven. The reference knows
+//! accept such a record, and it counts all the same only once it is re-driven; each
+//! re-drive is held against its record, and against the commit that read it. The reference knows
 //! when each record arrived, since some rows depend on it, and the rules that the commits keep. Only
 //! the bisection looks at the rows of epochs before the last, so an epoch that was wrong and put
 //! right again by a later one is found with `--epoch` alone.
@@ -29,7 +30,7 @@ use trueup_sinks::{REDRIVE, Store};
 
 use super::output::{self, grouped};
 use super::store;
-use super::{meter, sources};
+use super::{meter, quarantine, sources};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, FormatConfig, SourceConfig, TransportConfig};
 use crate::exit::{self, Exit};
@@ -53,6 +54,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let epoch = opened.epoch(args.epoch)?;
     let rules = opened.rules()?;
     let Published { cuts, alerts, wrong_alerts } = published::check(&opened, &rules, epoch)?;
+    quarantine::account::check(&opened, epoch)?;
     let store = opened.log.store();
     let sources = open_log(args.input.as_deref(), config.as_ref(), store, &cuts)?;
     let (store, scale) = (Arc::clone(store), opened.scale);

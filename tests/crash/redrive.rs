@@ -322,12 +322,26 @@ fn what_an_older_program_quarantined_stays_so_until_it_is_redriven() {
     let at = ["--reason", "unsupported_kind", "--by", "ada", "--why", "trueup 0.2"];
     let ask = [&["quarantine", "redrive", "--store", place], at.as_slice()].concat();
     assert!(trueup(0, &ask).err.contains("1 records redriven"), "up to {to}");
+    // One that is not of its record is found before anybody reads it.
+    let path = books.store.join("redrive/00000000000000000001.json");
+    let written = fs::read_to_string(&path).unwrap();
+    let edit = |from: &str, to: &str| {
+        assert!(written.contains(from), "{written}");
+        fs::write(&path, written.replace(from, to)).unwrap();
+        let said = verify(1);
+        assert!(said.contains("redrive/00000000000000000001.json"), "{said}");
+        fs::write(&path, &written).unwrap();
+    };
+    edit("\"epoch\":1,", "\"epoch\":2,");
+    edit("\"position\":\"live.jsonl@0\"", "\"position\":\"live.jsonl@1\"");
     verify(0);
     assert_eq!(books.finish().0, 1);
     assert_eq!(digests(), judge::expected(lines));
     verify(0);
     scratch();
     assert_eq!(books.finish(), (0, lines.len() as u64 + 1));
+    // Nor can its words be changed once a commit has read it.
+    edit("\"why\":\"trueup 0.2\"", "\"why\":\"trueup 0.3\"");
 }
 
 /// Makes a store whose quarantine holds what this program accepts, as an older one would have left.

@@ -9,7 +9,8 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use trueup_ledger::reference::Reference;
 use trueup_ledger::{Counts, PartitionId, Position, Rules, Scale};
-use trueup_sinks::{InputRange, Store, quarantined_positions};
+use trueup_sinks::redrive::redrive_path;
+use trueup_sinks::{InputRange, REDRIVE, Store, quarantined_positions};
 use trueup_sources::transport::SERVER_TIMEOUT;
 use trueup_sources::{Format, Partition, Polled, Transport};
 
@@ -100,6 +101,7 @@ impl Log {
             set.barred = barred.remove(&id).unwrap_or_default();
             let counts = self.read(reader, input, set)?;
             bar.inc(counts.read);
+            check_redrives(reader, input)?;
             found.push(counts);
         }
         Ok(found)
@@ -199,6 +201,19 @@ impl Set {
         };
         *count += 1;
     }
+}
+
+/// Compares the last re-drive that an epoch read with the hash that its commit keeps, which stands
+/// for all before it. The commit is the only witness of one that no other follows.
+fn check_redrives(reader: &Reader, input: &InputRange) -> anyhow::Result<()> {
+    let found = reader.partition.fingerprint();
+    if input.source != REDRIVE || found == input.fingerprint {
+        return Ok(());
+    }
+    let path = redrive_path(input.to.offset.saturating_sub(1));
+    Err(exit::difference(format!(
+        "{path} or one before it is not what this epoch read; restore `redrive/` from a copy"
+    )))
 }
 
 /// Compares what became of an epoch's records. Which of two equal events of one epoch counts as
