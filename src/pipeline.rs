@@ -355,6 +355,8 @@ fn start(
         last_checkpoint: since,
         last_time: past.since_time(),
         dues,
+        closed_at: None,
+        ticked: false,
         turn: 0,
     };
     let intake = thread("intake", shared, move || intake.run(readers, past))?;

@@ -63,6 +63,10 @@ pub(crate) struct Intake {
     /// The time of the last epoch that was closed.
     pub(crate) last_time: i64,
     pub(crate) dues: Arc<Dues>,
+    /// When this process last closed an epoch that it had not only read again.
+    pub(crate) closed_at: Option<Instant>,
+    /// Whether that epoch was a tick that this process asked for.
+    pub(crate) ticked: bool,
     /// Which partition is asked first.
     pub(crate) turn: usize,
 }
@@ -302,6 +306,8 @@ impl Intake {
             }
             if let Some(closed) = self.orders.closing(epoch) {
                 self.close(readers, closed, None)?;
+                self.closed_at = Some(Instant::now());
+                self.ticked = got.records == 0 && told_due.is_some();
                 return Ok(true);
             }
             if !told_full && self.checkpoints.wants_one() {
@@ -329,8 +335,9 @@ impl Intake {
                 self.report(epoch, state);
                 told = Some(state);
             } else if got.records == before {
-                let settled = got.records > 0 || self.tell_due(epoch, &mut told_due);
-                if told.is_none() && settled && self.has_all(readers) {
+                let has_all = self.has_all(readers);
+                let settled = got.records > 0 || self.tell_due(epoch, has_all, &mut told_due);
+                if told.is_none() && settled && has_all {
                     self.report(epoch, State::CaughtUp);
                     told = Some(State::CaughtUp);
                     continue;
@@ -343,7 +350,10 @@ impl Intake {
 
     /// Reports what has fallen due since the last epoch, of an open one without records; `told` is
     /// when that was last done. Returns whether it is known what there is.
-    fn tell_due(&self, epoch: Epoch, told: &mut Option<Instant>) -> bool {
+    ///
+    /// Ticks are no more frequent than other epochs. A run that has all does not wait for its one
+    /// look before the end.
+    fn tell_due(&self, epoch: Epoch, has_all: bool, told: &mut Option<Instant>) -> bool {
         let at = match self.dues.behind(self.last) {
             Outlook::Unknown => return false,
             Outlook::Nothing => return true,
@@ -351,7 +361,11 @@ impl Intake {
         };
         // Whatever the last epoch was later than, it has shown.
         let is_due = self.last_time <= at && at < now_micros();
-        if is_due && told.is_none_or(|told| told.elapsed() >= DUE_AGAIN) {
+        let in_time = match has_all {
+            true => !self.ticked,
+            false => self.closed_at.is_none_or(|closed| closed.elapsed() >= self.commit_interval),
+        };
+        if is_due && in_time && told.is_none_or(|told| told.elapsed() >= DUE_AGAIN) {
             *told = Some(Instant::now());
             self.report(epoch, State::Due(at));
         }
