@@ -378,8 +378,17 @@ fn after_a_fix_all_of_a_reason_are_redriven_and_the_others_stay() {
     let all = ["--reason", "unsupported_kind", "--why", "trueup 0.2"];
     let redrive =
         |code: i32, more: &[&str]| trueup(code, &[place.as_slice(), &all, more].concat()).err;
+    let each = "partition,position,reason,now,says";
+    let dry =
+        [place.as_slice(), &all, &["--dry-run", "--accepted-only", "--format", "csv"]].concat();
+    let dry = trueup(0, &dry);
+    assert!(dry.out.starts_with(each) && dry.out.lines().count() == 6, "{}", dry.out);
     assert!(redrive(2, &[]).contains("1 of 5 records would only be quarantined again"));
-    let said = redrive(0, &["--accepted-only"]);
+    // Of many records only what they come to is printed.
+    let more = ["--accepted-only", "--format", "csv"];
+    let ended = trueup(0, &[place.as_slice(), &all, &more].concat());
+    assert_eq!(ended.out, "reason,open,accepted,quarantined_again\nunsupported_kind,5,4,1\n");
+    let said = ended.err;
     assert!(said.contains("4 records redriven") && said.contains("1 stay open"), "{said}");
     assert!(redrive(0, &["--accepted-only"]).contains("0 records redriven"));
     let list = ["quarantine", "list", "--store", text(&books.store), "--format", "csv"];
