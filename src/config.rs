@@ -245,8 +245,9 @@ impl Config {
     }
 
     /// Returns the hash that commits keep, over what the meaning of rows depends on: `amount_scale`
-    /// and, where they are not the default, the rules. Workers, intervals, paths, brokers and the list of sources may change
-    /// between two runs on one store without changing a row, so they are not in it.
+    /// and, where they have a text, the rules. Workers, intervals, paths, brokers and the list of
+    /// sources may change between two runs on one store without changing a row, so they are not in
+    /// it.
     #[must_use]
     pub fn hash(&self) -> String {
         let rules = crate::rules::text(&self.rules);

@@ -299,6 +299,7 @@ fn start(
     let (staged, staged_received) = bounded(options.workers * 4);
     let (sealed, sealed_received) = bounded(options.workers);
     let dues = Arc::new(Dues::new(options.workers));
+    let store = Arc::clone(&options.store);
     let setup = worker::Setup {
         scale: options.scale,
         rules: Arc::clone(&options.rules),
@@ -340,6 +341,7 @@ fn start(
     let intake = intake::Intake {
         workers: worker::Dispatch::new(work, workers.threads()),
         shared: Arc::clone(shared),
+        store,
         closed: staged,
         stop: options.stop,
         commit_interval: options.commit_interval,
@@ -353,6 +355,8 @@ fn start(
         last_checkpoint: since,
         last_time: past.since_time(),
         dues,
+        closed_at: None,
+        ticked: false,
         turn: 0,
     };
     let intake = thread("intake", shared, move || intake.run(readers, past))?;

@@ -1,18 +1,22 @@
-//! The rules that rows depend on, as commits keep them: a text that says what is not the default.
+//! The rules that rows depend on, as commits keep them: a text that says what is not the rule anyway.
 //!
-//! Guarantee: equal rules have equal texts, and the default none, so that a store of a time when
-//! there was nothing to configure goes on. Whoever has the store alone can read it: nobody needs to
-//! find the configuration of the time to verify it.
+//! Guarantee: equal rules have equal texts, and what a text leaves out has one meaning for ever, that
+//! of [`unsaid`]. Whoever has the store alone can read it: nobody needs to find the configuration of
+//! the time to verify it.
+//!
+//! Left out: whether a store can be gone on with. One that an earlier build wrote has equal rules and
+//! needs to be made anew all the same, since it lacks the views that were added.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::{Delayed, Rules, Timestamp};
 
 use crate::exit;
 
-/// What is not the default, in this order. Times are in microseconds.
+/// What is not as [`unsaid`], in this order. Times are in microseconds.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
@@ -28,14 +32,29 @@ struct Kept {
     alert_grace: Option<i64>,
 }
 
-/// Returns the text of rules, `None` where they are the default.
+/// What a text means that does not say it. These are part of the format of commits and never change,
+/// not even where an empty configuration comes to mean something else: the rows of a store would
+/// change under an equal hash.
+const UNSAID_STATEMENT_MISMATCH_AFTER: i64 = 3 * DAY_MICROS;
+const UNSAID_ALERT_GRACE: i64 = 5 * 60_000_000;
+
+/// Returns the rules of a commit that says nothing of them.
+fn unsaid() -> Rules {
+    Rules {
+        clearing: BTreeMap::new(),
+        delayed: None,
+        statement_mismatch_after: UNSAID_STATEMENT_MISMATCH_AFTER,
+        alert_grace: UNSAID_ALERT_GRACE,
+    }
+}
+
+/// Returns the text of rules, `None` where it has nothing to say.
 #[must_use]
 pub fn text(rules: &Rules) -> Option<String> {
-    let default = Rules::default();
-    if *rules == default {
+    if *rules == unsaid() {
         return None;
     }
-    let unless = |value: i64, default: i64| (value != default).then_some(value);
+    let unless = |value: i64, unsaid: i64| (value != unsaid).then_some(value);
     let since = rules.delayed.and_then(|delayed| delayed.since);
     let kept = Kept {
         clearing: rules.clearing.clone(),
@@ -43,9 +62,9 @@ pub fn text(rules: &Rules) -> Option<String> {
         delayed_event_since: since.map(|since| since.to_string()),
         statement_mismatch_after: unless(
             rules.statement_mismatch_after,
-            default.statement_mismatch_after,
+            UNSAID_STATEMENT_MISMATCH_AFTER,
         ),
-        alert_grace: unless(rules.alert_grace, default.alert_grace),
+        alert_grace: unless(rules.alert_grace, UNSAID_ALERT_GRACE),
     };
     // A map of texts and numbers can always be written.
     serde_json::to_string(&kept).ok()
@@ -56,21 +75,20 @@ pub fn text(rules: &Rules) -> Option<String> {
 /// # Errors
 /// Where another version of the program wrote what this one does not know.
 pub fn read(text: Option<&str>) -> anyhow::Result<Rules> {
-    let Some(text) = text else { return Ok(Rules::default()) };
+    let Some(text) = text else { return Ok(unsaid()) };
     let unknown = || format!("the rules of the commits, {text}, are not known to this version");
     let kept: Kept = serde_json::from_str(text).with_context(unknown)?;
     let since = match kept.delayed_event_since.as_deref() {
         None => None,
         Some(since) => Some(Timestamp::parse(since).ok_or_else(|| exit::failed(unknown()))?),
     };
-    let default = Rules::default();
     Ok(Rules {
         clearing: kept.clearing,
         delayed: kept.delayed_event_after.map(|after| Delayed { after, since }),
         statement_mismatch_after: kept
             .statement_mismatch_after
-            .unwrap_or(default.statement_mismatch_after),
-        alert_grace: kept.alert_grace.unwrap_or(default.alert_grace),
+            .unwrap_or(UNSAID_STATEMENT_MISMATCH_AFTER),
+        alert_grace: kept.alert_grace.unwrap_or(UNSAID_ALERT_GRACE),
     })
 }
 
@@ -149,7 +167,14 @@ mod tests {
         for rules in [Rules::default(), all(), off] {
             assert_eq!(read(text(&rules).as_deref()).unwrap(), rules);
         }
-        assert_eq!(text(&Rules::default()), None);
+        // What a commit means that says nothing, whatever the configuration's defaults become.
+        let silent = read(None).unwrap();
+        assert_eq!(
+            (silent.statement_mismatch_after, silent.alert_grace),
+            (259_200_000_000, 300_000_000)
+        );
+        assert_eq!((text(&silent), silent.delayed, silent.clearing.len()), (None, None, 0));
+        assert_eq!(read(Some("{}")).unwrap(), silent);
         // Commits hold this text.
         assert_eq!(
             text(&all()).unwrap(),

@@ -214,6 +214,16 @@ fn amounts_of_a_journal_are_read_exactly() {
     }
 }
 
+/// What is metadata in beancount is an account in hledger, and money must not be left out.
+#[test]
+fn a_name_with_a_colon_is_metadata_in_beancount_alone() {
+    let lines = journal("2026-01-05 x\n  rent: jan   50 EUR\n  b\n").unwrap().concat();
+    assert!(lines.contains("\"rent: jan\"") && lines.contains(r#""amount":"50""#), "{lines}");
+    let lines = "2026-01-05 * \"x\"\n  rent: \"jan\"\n  Assets:A  50 EUR\n  Assets:B\n";
+    let lines = journal(lines).unwrap().concat();
+    assert!(!lines.contains("rent"), "{lines}");
+}
+
 #[test]
 fn what_cannot_be_converted_is_an_error_with_its_line() {
     let rows: &[(&str, &str)] = &[
@@ -235,6 +245,11 @@ fn what_cannot_be_converted_is_an_error_with_its_line() {
         ),
         ("2026-01-05 pad Assets:A Equity:B\n", "line 1: `pad` makes an entry"),
         ("2026-01-05 close fees\n  a  1 EUR\n  b\n", "line 2: a posting below a directive"),
+        // Only beancount has metadata below a transaction.
+        (
+            "2026-01-05 x\n  rent: jan   50 EUR\n  b  -1 EUR\n",
+            "line 1: the entry does not balance, 49 EUR",
+        ),
         ("frobnicate\n", "line 1: `frobnicate` is not understood"),
         ("commodity 1.000,00 EUR\n", "line 1: a decimal comma is declared"),
         ("  a  1 EUR\n", "line 1: an indented line that belongs to nothing"),

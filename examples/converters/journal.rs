@@ -177,7 +177,8 @@ impl Journal {
             }
             Below::Directive | Below::Comment => Ok(()),
             Below::Dated if is_metadata(text) => Ok(()),
-            Below::Transaction { .. } if is_metadata(text) => Ok(()),
+            // To hledger a name with a colon is an account.
+            Below::Transaction { beancount: true } if is_metadata(text) => Ok(()),
             Below::Transaction { beancount } => self.posting(number, text, beancount),
             Below::Dated => bail!(
                 "a posting below a directive; if this is a transaction, write `*` behind its date"

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::Timestamp;
+use crate::timestamp::DAY_MICROS;
 
 const MINUTE_MICROS: i64 = 60_000_000;
-const DAY_MICROS: i64 = 24 * 60 * MINUTE_MICROS;
 
 /// The rules that rows are made by. The default is that of an empty configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use jiff::civil::{Date, date};
 
+/// How many microseconds a day has in UTC, which has no leap seconds here.
+pub const DAY_MICROS: i64 = 86_400_000_000;
+
 /// An instant: seconds since 1970-01-01T00:00:00Z and nanoseconds within the second.
 ///
 /// The order is the order in time; two texts with different UTC offsets are one instant.

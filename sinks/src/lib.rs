@@ -48,7 +48,9 @@ pub use memory::MemoryStore;
 #[cfg(feature = "s3")]
 pub use object::BucketStore;
 pub use object::{BucketConfig, Credentials};
-pub use quarantine::{QuarantineRecord, Quarantined, scan_quarantine_file, write_quarantine};
+pub use quarantine::{
+    QuarantineRecord, Quarantined, quarantined_positions, scan_quarantine_file, write_quarantine,
+};
 pub use reader::{digest_at, read_delta_file, rows_at, scan_delta_file, snapshot_at};
 pub use record::{CommitRecord, FileEntry, GENESIS, InputRange, QUARANTINE};
 pub use redrive::{Audit, Outcome, REDRIVE, Redrive, Redrives, Request};

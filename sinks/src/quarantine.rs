@@ -1,6 +1,7 @@
 //! Quarantine files: the records of an epoch that were not accepted, with reason and raw bytes, so
 //! that nothing is dropped (SPEC §1) and each can be repaired and sent again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, UInt64Array};
@@ -8,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::schema::types::ColumnPath;
-use trueup_ledger::{Epoch, Position, Reason};
+use trueup_ledger::{Epoch, PartitionId, Position, Reason};
 
 use crate::deltas::{dated_path, stage};
 use crate::error::SinkError;
@@ -59,6 +60,10 @@ pub struct Quarantined<'a> {
     pub partition: &'a str,
     /// Its position in the partition, as text.
     pub position: &'a str,
+    /// The segment of its position, or empty.
+    pub segment: &'a str,
+    /// The offset of its position.
+    pub offset: u64,
     /// The correlation id, where it could be decoded.
     pub correlation_id: Option<&'a str>,
     /// The record as it was read.
@@ -84,7 +89,8 @@ pub fn scan_quarantine_file<E: From<SinkError>>(
         let batch = batch.map_err(SinkError::arrow(path))?;
         rows += batch.num_rows() as u64;
         let text = |column: usize| batch.column(column).as_string::<i32>();
-        let epochs = batch.column(0).as_primitive::<UInt64Type>();
+        let number = |column: usize| batch.column(column).as_primitive::<UInt64Type>();
+        let (epochs, offsets) = (number(0), number(7));
         let (correlation_ids, raw) = (text(8), batch.column(9).as_binary::<i32>());
         for row in 0..batch.num_rows() {
             each(Quarantined {
@@ -94,6 +100,8 @@ pub fn scan_quarantine_file<E: From<SinkError>>(
                 source: text(3).value(row),
                 partition: text(4).value(row),
                 position: text(5).value(row),
+                segment: text(6).value(row),
+                offset: offsets.value(row),
                 correlation_id: correlation_ids.is_valid(row).then(|| correlation_ids.value(row)),
                 raw: raw.value(row),
             })?;
@@ -104,6 +112,30 @@ pub fn scan_quarantine_file<E: From<SinkError>>(
         return Err(SinkError::damaged(path, what).into());
     }
     Ok(())
+}
+
+/// Returns where the records stood that an epoch quarantined, by partition. What a committed epoch
+/// quarantined stays quarantined, whatever a later program would make of it: its records are read
+/// again under this, not under what decodes today. `files` are those of the commit; nothing is read
+/// where none of them is a quarantine file.
+///
+/// # Errors
+/// As [`scan_quarantine_file`].
+pub fn quarantined_positions(
+    store: &dyn Store,
+    files: &[FileEntry],
+) -> Result<BTreeMap<PartitionId, BTreeSet<Position>>, SinkError> {
+    let mut found: BTreeMap<PartitionId, BTreeSet<Position>> = BTreeMap::new();
+    for file in files.iter().filter(|file| file.view == QUARANTINE) {
+        scan_quarantine_file(store, file, |record| {
+            let id =
+                PartitionId { source: record.source.into(), partition: record.partition.into() };
+            let position = Position { segment: record.segment.into(), offset: record.offset };
+            found.entry(id).or_default().insert(position);
+            Ok::<_, SinkError>(())
+        })?;
+    }
+    Ok(found)
 }
 
 /// Writes the quarantined records of one epoch, and returns the file for the commit record: `None`

@@ -2,15 +2,13 @@
 
 use anyhow::Context;
 use trueup_ledger::table::Rows;
+pub(super) use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::{Datum, Epoch, View};
 use trueup_sinks::rows_at;
 
 use super::filter::Filter;
 use super::query;
 use super::store::Opened;
-
-/// How many microseconds a day has.
-pub(super) const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Returns the rows of a tenant at an epoch.
 pub(super) fn of_tenant(

@@ -1,6 +1,7 @@
 //! `trueup quarantine`: the records that were not accepted, as a control account: what was
 //! quarantined less what was re-driven is open. From the committed files and the re-drives alone.
 
+pub(super) mod account;
 mod list;
 mod redrive;
 

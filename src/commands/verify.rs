@@ -7,11 +7,13 @@
 //! ```
 //!
 //! What is compared: the hash chain; size, SHA-256, schema and totals of every file; for each epoch
-//! what became of its records and which alerts follow from its imbalances; and at the last epoch every
-//! row of every view. The reference knows when each record arrived, since some rows depend on it, and
-//! the rules that the commits keep. Only the bisection
-//! looks at the rows of epochs before the last, so an epoch that was wrong and put right again by
-//! a later one is found with `--epoch` alone.
+//! what became of its records and which alerts follow from its imbalances; and at the last epoch
+//! every row of every view. What an epoch quarantined is taken from its files: a later program may
+//! accept such a record, and it counts all the same only once it is re-driven; each
+//! re-drive is held against its record, and against the commit that read it. The reference knows
+//! when each record arrived, since some rows depend on it, and the rules that the commits keep. Only
+//! the bisection looks at the rows of epochs before the last, so an epoch that was wrong and put
+//! right again by a later one is found with `--epoch` alone.
 
 mod alerts;
 mod difference;
@@ -28,7 +30,7 @@ use trueup_sinks::{REDRIVE, Store};
 
 use super::output::{self, grouped};
 use super::store;
-use super::{meter, sources};
+use super::{meter, quarantine, sources};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, FormatConfig, SourceConfig, TransportConfig};
 use crate::exit::{self, Exit};
@@ -52,9 +54,11 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let epoch = opened.epoch(args.epoch)?;
     let rules = opened.rules()?;
     let Published { cuts, alerts, wrong_alerts } = published::check(&opened, &rules, epoch)?;
+    quarantine::account::check(&opened, epoch)?;
     let store = opened.log.store();
-    let mut log = open_log(args.input.as_deref(), config.as_ref(), store, &cuts)?;
-    (log.scale, log.rules) = (opened.scale, rules);
+    let sources = open_log(args.input.as_deref(), config.as_ref(), store, &cuts)?;
+    let (store, scale) = (Arc::clone(store), opened.scale);
+    let mut log = Log { store, sources, scale, rules };
     let total = counts(&cuts).read;
     let bar = meter::bar(total, "reading the log");
     let reference = match log.replay(&cuts, true, &bar) {
@@ -109,15 +113,15 @@ fn open_log(
     config: Option<&Config>,
     store: &Arc<dyn Store>,
     cuts: &[Cut],
-) -> anyhow::Result<Log> {
+) -> anyhow::Result<Vec<LogSource>> {
     let mut names: Vec<&str> =
         cuts.iter().flat_map(|cut| &cut.inputs).map(|input| input.source.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let mut log = Log::default();
+    let mut found = Vec::new();
     if let Some(place) = names.iter().position(|name| *name == REDRIVE) {
         names.remove(place);
-        log.sources.push(LogSource {
+        found.push(LogSource {
             name: REDRIVE.to_owned(),
             transport: Box::new(Redriven::new(Arc::clone(store), Duration::ZERO)),
             format: redrive::format(),
@@ -140,14 +144,14 @@ fn open_log(
                 "the commits read a source {name}, which the configuration does not have; add it"
             )));
         };
-        log.sources.push(LogSource {
+        found.push(LogSource {
             name: name.to_owned(),
             transport: sources::transport(source)
                 .with_context(|| format!("opening the source {name}"))?,
             format: sources::format(source),
         });
     }
-    Ok(log)
+    Ok(found)
 }
 
 fn local_log(name: &str, path: &Path) -> SourceConfig {

@@ -227,6 +227,9 @@ impl Committer {
         let Err(differs) = expected.compare(&counts, &whole.views) else {
             return Ok(());
         };
+        if differs.view.is_some() {
+            self.check_same_views(epoch, &expected.differing(&whole.views))?;
+        }
         let row = match (differs.view, &whole.derived) {
             (Some(view), Some(derived)) => self.differing_row(epoch, view, derived),
             _ => String::new(),
@@ -235,6 +238,23 @@ impl Committer {
             "epoch {epoch}, {}{row}; the log or the store was changed, or another version of trueup \
              wrote it; find the first bad commit with `trueup verify`",
             differs.text
+        )))
+    }
+
+    /// Tells where the views that differ are those that no commit has: then nothing was changed, and
+    /// the store is older than they are.
+    fn check_same_views(&self, epoch: Epoch, differing: &[&str]) -> Result<(), RunError> {
+        let Some((head, _)) = self.log.head()? else { return Ok(()) };
+        for commit in self.log.iter(Epoch(1), head) {
+            if commit?.views.keys().any(|name| differing.contains(&name.as_str())) {
+                return Ok(());
+            }
+        }
+        let views = if differing.len() == 1 { "view" } else { "views" };
+        Err(RunError::Difference(format!(
+            "epoch {epoch}: this store was written by a version without the {views} {}; make a new \
+             store from the log",
+            differing.join(", ")
         )))
     }
 

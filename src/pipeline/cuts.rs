@@ -8,10 +8,11 @@
 //! - An epoch closes when the first process has [`Enough`](State::Enough) of it: as many records as
 //!   are its share, or the commit interval after its first one. The others close it as they are.
 //! - An epoch of which nobody has records is closed when something falls [`Due`](State::Due) on a
-//!   process: nothing that arrives would show it. It is a tick of the epoch clock.
+//!   process: nothing that arrives would show it. It is a tick of the epoch clock, and comes the
+//!   commit interval after the epoch before at the earliest.
 //! - The run ends once all have caught up, or one is stopped. The open epoch is closed before, if
 //!   any process has reported records of it; what is read and never closed is read again next time.
-//!   Where all have caught up, they look once more before the end: what is due by then is shown.
+//!   Where all have caught up, they look once before the end: what is due by then is shown.
 //! - All processes get the same orders in the same sequence.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,7 +132,8 @@ struct Known {
 
 impl Conductor {
     /// Begins with the epoch behind `since`, the one that the state is of. `head` is the last one
-    /// that is committed already; the clock goes on behind it. `give` passes an order to every process; it must not block.
+    /// that is committed already; the clock goes on behind it. `give` passes an order to every
+    /// process; it must not block.
     pub(crate) fn new(
         processes: usize,
         (since, head): (Epoch, Epoch),

@@ -91,6 +91,12 @@ pub(super) fn incompatible<S: Store>(
                 Ok(theirs) => rules::differences(&theirs, ours).join("; "),
                 Err(error) => error.to_string(),
             };
+            if differences.is_empty() {
+                return RunError::Configuration(format!(
+                    "{text}; no rule differs, so another version of trueup may have written the \
+                     store: make another one from the log"
+                ));
+            }
             RunError::Configuration(format!(
                 "{text}: {differences}; [[processor]] and [detectors] of a store with commits cannot \
                  be changed, since rows depend on them: put them back, or make another store from \

@@ -1,17 +1,18 @@
 //! The intake: one thread that reads the partitions of this process and hands out raw batches. It
-//! says when it has enough of an epoch, and closes it when it is ordered to.
+//! says when it has enough of an epoch, or that something falls due while nothing arrives, and closes
+//! the epoch when it is ordered to.
 //!
-//! It also says when something falls due while nothing arrives. First it reads the ranges that commits name, epoch by epoch as they were cut; then it goes on
+//! First it reads the ranges that commits name, epoch by epoch as they were cut; then it goes on
 //! live. Records of live sources come first in every epoch, backfills take what is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use trueup_ledger::Epoch;
-use trueup_sinks::InputRange;
+use trueup_ledger::{Epoch, PartitionId, Position};
+use trueup_sinks::{CommitRecord, InputRange, Store, quarantined_positions};
 use trueup_sources::{Polled, RawBatch, SourceError, Transport};
 
 use super::checkpoints::Checkpoints;
@@ -44,6 +45,7 @@ const DUE_AGAIN: Duration = Duration::from_millis(500);
 pub(crate) struct Intake {
     pub(crate) workers: Dispatch,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) closed: Sender<Staged>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) commit_interval: Duration,
@@ -61,6 +63,10 @@ pub(crate) struct Intake {
     /// The time of the last epoch that was closed.
     pub(crate) last_time: i64,
     pub(crate) dues: Arc<Dues>,
+    /// When this process last closed an epoch that it had not only read again.
+    pub(crate) closed_at: Option<Instant>,
+    /// Whether that epoch was a tick that this process asked for.
+    pub(crate) ticked: bool,
     /// Which partition is asked first.
     pub(crate) turn: usize,
 }
@@ -155,10 +161,12 @@ impl Intake {
             if !self.shared.wait_for_room(commit.epoch, &self.checkpoints) {
                 return Err(Stopped);
             }
+            let mut barred = self.barred(commit)?;
             let wanted: BTreeMap<_, _> =
                 commit.inputs.iter().map(|input| (input.partition_id(), input)).collect();
             for reader in &mut readers.readers {
                 reader.begin_epoch();
+                reader.barred = barred.remove(&reader.id).map(Arc::new);
                 if let Some(input) = wanted.get(&reader.id) {
                     reader.from = input.from.clone();
                     if !self.replay_range(reader, commit.epoch, input)? {
@@ -175,6 +183,17 @@ impl Intake {
             self.close(readers, closed, Some(Expected::of(commit)))?;
         }
         Ok(true)
+    }
+
+    /// Returns what a committed epoch has quarantined, which stays so.
+    fn barred(
+        &self,
+        commit: &CommitRecord,
+    ) -> Result<BTreeMap<PartitionId, BTreeSet<Position>>, Stopped> {
+        quarantined_positions(&*self.store, &commit.files).map_err(|error| {
+            self.shared.fail(RunError::from(error));
+            Stopped
+        })
     }
 
     /// Waits for the order to close an epoch; `None` where the run is stopped before.
@@ -263,7 +282,8 @@ impl Intake {
         batch.partition = reader.index;
         let first_ordinal = reader.read;
         reader.read += batch.len() as u64;
-        let work = Work::Batch { epoch, batch, first_ordinal };
+        let barred = reader.barred.clone();
+        let work = Work::Batch { epoch, batch, first_ordinal, barred };
         if self.workers.any(work, &self.shared) { Ok(()) } else { Err(Stopped) }
     }
 
@@ -286,6 +306,8 @@ impl Intake {
             }
             if let Some(closed) = self.orders.closing(epoch) {
                 self.close(readers, closed, None)?;
+                self.closed_at = Some(Instant::now());
+                self.ticked = got.records == 0 && told_due.is_some();
                 return Ok(true);
             }
             if !told_full && self.checkpoints.wants_one() {
@@ -313,8 +335,9 @@ impl Intake {
                 self.report(epoch, state);
                 told = Some(state);
             } else if got.records == before {
-                let settled = got.records > 0 || self.tell_due(epoch, &mut told_due);
-                if told.is_none() && settled && self.has_all(readers) {
+                let has_all = self.has_all(readers);
+                let settled = got.records > 0 || self.tell_due(epoch, has_all, &mut told_due);
+                if told.is_none() && settled && has_all {
                     self.report(epoch, State::CaughtUp);
                     told = Some(State::CaughtUp);
                     continue;
@@ -327,7 +350,10 @@ impl Intake {
 
     /// Reports what has fallen due since the last epoch, of an open one without records; `told` is
     /// when that was last done. Returns whether it is known what there is.
-    fn tell_due(&self, epoch: Epoch, told: &mut Option<Instant>) -> bool {
+    ///
+    /// Ticks are no more frequent than other epochs. A run that has all does not wait for its one
+    /// look before the end.
+    fn tell_due(&self, epoch: Epoch, has_all: bool, told: &mut Option<Instant>) -> bool {
         let at = match self.dues.behind(self.last) {
             Outlook::Unknown => return false,
             Outlook::Nothing => return true,
@@ -335,7 +361,11 @@ impl Intake {
         };
         // Whatever the last epoch was later than, it has shown.
         let is_due = self.last_time <= at && at < now_micros();
-        if is_due && told.is_none_or(|told| told.elapsed() >= DUE_AGAIN) {
+        let in_time = match has_all {
+            true => !self.ticked,
+            false => self.closed_at.is_none_or(|closed| closed.elapsed() >= self.commit_interval),
+        };
+        if is_due && in_time && told.is_none_or(|told| told.elapsed() >= DUE_AGAIN) {
             *told = Some(Instant::now());
             self.report(epoch, State::Due(at));
         }

@@ -9,6 +9,7 @@ use trueup_sinks::InputRange;
 use trueup_sources::{Format, Partition, Polled, SourceError, Transport};
 
 use super::replay::{Past, beginning};
+use super::worker::Barred;
 use super::{RunError, Source};
 
 /// How long a source may be unavailable before the run ends.
@@ -42,6 +43,8 @@ pub(crate) struct Reader {
     pub(crate) from: Position,
     /// Records of the open epoch.
     pub(crate) read: u64,
+    /// What of the open epoch is quarantined already, where it is committed.
+    pub(crate) barred: Barred,
     /// Since when the source does not answer, and when it is asked again.
     pub(crate) away: Option<Away>,
 }
@@ -100,6 +103,7 @@ pub(crate) fn open(
                 end: None,
                 from: beginning(),
                 read: 0,
+                barred: None,
                 away: None,
             });
         }
@@ -165,6 +169,7 @@ impl Reader {
     pub(crate) fn begin_epoch(&mut self) {
         self.from = self.partition.position();
         self.read = 0;
+        self.barred = None;
     }
 
     /// Polls, and counts a source that does not answer as one that has nothing now: the others go

@@ -1,7 +1,7 @@
 //! What a store has published so far, as a run needs it to go on: which ranges to read again, and
 //! what must come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trueup_ledger::{Counts, Epoch, PartitionId, Position, View};
 use trueup_sinks::{CommitLog, CommitRecord, InputRange, Store, ViewTotals};
@@ -97,6 +97,16 @@ impl Expected {
         }
     }
 
+    /// Returns the views of which other rows were derived than published.
+    pub(crate) fn differing<'a>(&'a self, views: &'a BTreeMap<String, ViewTotals>) -> Vec<&'a str> {
+        let nothing = ViewTotals::default();
+        let names: BTreeSet<&'a String> = self.views.keys().chain(views.keys()).collect();
+        let names = names.into_iter().filter(|name| {
+            self.views.get(*name).unwrap_or(&nothing) != views.get(*name).unwrap_or(&nothing)
+        });
+        names.map(String::as_str).collect()
+    }
+
     /// Compares what was derived again with what was published.
     pub(crate) fn compare(
         &self,
@@ -112,27 +122,21 @@ impl Expected {
                 return Err(Differs { view: None, text });
             }
         }
+        let Some(name) = self.differing(views).into_iter().next() else { return Ok(()) };
         let nothing = ViewTotals::default();
-        let names = self.views.keys().chain(views.keys());
-        for name in names {
-            let published = self.views.get(name).unwrap_or(&nothing);
-            let derived = views.get(name).unwrap_or(&nothing);
-            if derived != published {
-                let text = format!(
-                    "view {name}: derived {} rows in, {} out, digest {}; published {} in, {} out, \
-                     digest {}",
-                    derived.inserted,
-                    derived.retracted,
-                    derived.digest,
-                    published.inserted,
-                    published.retracted,
-                    published.digest,
-                );
-                let view = View::ALL.into_iter().find(|view| view.name() == name);
-                return Err(Differs { view, text });
-            }
-        }
-        Ok(())
+        let published = self.views.get(name).unwrap_or(&nothing);
+        let derived = views.get(name).unwrap_or(&nothing);
+        let text = format!(
+            "view {name}: derived {} rows in, {} out, digest {}; published {} in, {} out, digest {}",
+            derived.inserted,
+            derived.retracted,
+            derived.digest,
+            published.inserted,
+            published.retracted,
+            published.digest,
+        );
+        let view = View::ALL.into_iter().find(|view| view.name() == name);
+        Err(Differs { view, text })
     }
 }
 

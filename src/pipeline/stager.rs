@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 use trueup_dataflow::EpochOutput;
+use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::{Epoch, Position, Scale, Table};
 use trueup_sinks::{
     FileEntry, QuarantineRecord, SinkError, Store, ViewTotals, write_deltas, write_quarantine,
@@ -99,7 +100,7 @@ impl Setup {
             share.derived = Some(output.tables);
             return Ok(share);
         }
-        let date = closed.epoch_time_micros.div_euclid(86_400_000_000);
+        let date = closed.epoch_time_micros.div_euclid(DAY_MICROS);
         // Dates of a clock that has not gone mad are well within 32 bits of days.
         let date = i32::try_from(date).unwrap_or(i32::MAX);
         let (store, epoch, worker) = (&*self.store, output.epoch, output.worker);

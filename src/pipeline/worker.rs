@@ -1,7 +1,7 @@
 //! The worker threads: each decodes raw batches and runs its part of the dataflow.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use trueup_dataflow::store::{Disk, Sealed, WorkerState};
 use trueup_dataflow::transactions::Stateful;
 use trueup_dataflow::{Engine, EpochOutput, Host, Hosts, Links, Origin};
-use trueup_ledger::{Epoch, PartitionId, Rejection, Rules, Scale};
+use trueup_ledger::{Epoch, PartitionId, Position, Rejection, Rules, Scale};
 use trueup_sinks::QuarantineRecord;
 use trueup_sources::{Format, Frame, RawBatch};
 
@@ -24,6 +24,10 @@ use super::{PATIENCE, RunError, Shared};
 /// How many pieces of work may wait for one worker.
 pub(crate) const QUEUE: usize = 8;
 
+/// Where the records of a partition are that a committed epoch quarantined: they stay quarantined,
+/// and are not decoded again. `None` where there are none, as in every live epoch.
+pub(crate) type Barred = Option<Arc<BTreeSet<Position>>>;
+
 /// What a worker is given to do, in order.
 pub(crate) enum Work {
     /// Decode and push.
@@ -32,6 +36,8 @@ pub(crate) enum Work {
         batch: RawBatch,
         /// The number of its first record in the partition and epoch.
         first_ordinal: u64,
+        /// Where the records are that its epoch quarantined, of an epoch that is committed already.
+        barred: Barred,
     },
     /// The epoch is complete.
     Close(Closed),
@@ -239,9 +245,9 @@ fn work_on(
     let mut decoder = Decoder { setup, asides: &asides };
     while !setup.shared.has_failed() && !setup.shared.is_done() {
         match work.try_recv() {
-            Ok(Work::Batch { epoch, batch, first_ordinal }) => {
+            Ok(Work::Batch { epoch, batch, first_ordinal, barred }) => {
                 assert_eq!(engine.epoch(), epoch, "a batch belongs to the open epoch");
-                decoder.decode(&batch, first_ordinal, &mut engine);
+                decoder.decode(&batch, first_ordinal, barred.as_deref(), &mut engine);
                 host.step();
             }
             Ok(Work::Close(closed)) => {
@@ -312,12 +318,22 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    fn decode(&mut self, batch: &RawBatch, first_ordinal: u64, engine: &mut Engine) {
+    fn decode(
+        &mut self,
+        batch: &RawBatch,
+        first_ordinal: u64,
+        barred: Option<&BTreeSet<Position>>,
+        engine: &mut Engine,
+    ) {
         let mut asides = self.asides.borrow_mut();
         let aside = asides.entry(engine.epoch()).or_default();
         let format = &self.setup.formats[batch.partition];
         let partition = u32::try_from(batch.partition).unwrap_or(u32::MAX);
         for (frame, ordinal) in batch.frames.iter().zip(first_ordinal..) {
+            if barred.is_some_and(|barred| barred.contains(&batch.position(*frame))) {
+                *aside.rejected.entry(batch.partition).or_default() += 1;
+                continue;
+            }
             let raw = batch.raw(*frame);
             let event = format.decode(raw).and_then(|decoded| {
                 aside.unknown_fields += u64::from(decoded.unknown_fields);

@@ -254,6 +254,96 @@ impl Scene {
     }
 }
 
+/// Makes a store whose only commit quarantined the first record of the log, which this program
+/// accepts; an older one would have left it so. Returns where the commit ends.
+fn quarantine_the_first(books: &Books) -> Position {
+    // What a commit holds beside its records is that of this program and configuration.
+    books.finish();
+    let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(&books.store).unwrap());
+    let real = judge::commits(&store).remove(0);
+    drop(store);
+    fs::remove_dir_all(&books.store).unwrap();
+    let store = DirectoryStore::open(&books.store).unwrap();
+    let raw = books.records.lines[0].clone();
+    let segment = "live.jsonl";
+    let to = Position { segment: segment.into(), offset: raw.len() as u64 + 1 };
+    let record = QuarantineRecord {
+        reason: Reason::UnsupportedKind,
+        detail: "not built yet".to_owned(),
+        source: "input".to_owned(),
+        partition: "0".to_owned(),
+        segment: segment.to_owned(),
+        offset: 0,
+        raw,
+        correlation_id: None,
+    };
+    let mut commit = CommitRecord {
+        configuration_hash: real.configuration_hash,
+        ..CommitRecord::new(Epoch(1), GENESIS.to_owned(), real.epoch_time_micros)
+    };
+    commit.files.extend(write_quarantine(&store, &[record], Epoch(1), 0, 20_000).unwrap());
+    let counts = trueup_ledger::Counts { read: 1, quarantined: 1, ..Default::default() };
+    let (source, partition) = ("input".to_owned(), "0".to_owned());
+    let (from, fingerprint) = (Position::default(), None);
+    let to_of = to.clone();
+    commit.inputs.push(InputRange { source, partition, from, to: to_of, counts, fingerprint });
+    CommitLog::open(&store).unwrap().append(&commit).unwrap();
+    to
+}
+
+#[test]
+fn what_an_older_program_quarantined_stays_so_until_it_is_redriven() {
+    let mut books = Books::new(120, 73);
+    let accepted = |line: &Vec<u8>| judge::expected([line]) != judge::expected([]);
+    let first = books.records.lines.iter().position(accepted).unwrap();
+    books.records.lines.swap(0, first);
+    books.append(usize::MAX);
+    let lines = &books.records.lines;
+    let to = quarantine_the_first(&books);
+    let (place, log) = (text(&books.store), text(&books.log));
+    let verify = |code: i32| trueup(code, &["verify", "--store", place, "--input", log]).err;
+    verify(0);
+    // Derived again from the beginning, by one run and then by the next from scratch.
+    let without: Vec<_> = lines[1..].to_vec();
+    assert_eq!(books.finish(), (lines.len() as u64 - 1, 1));
+    let digests = || {
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(&books.store).unwrap());
+        judge::digests(&store)
+    };
+    let scratch = || {
+        fs::remove_dir_all(books.store.join("state")).unwrap();
+        fs::remove_dir_all(books.store.join("checkpoints")).unwrap_or_default();
+    };
+    assert_eq!(digests(), judge::expected(&without));
+    verify(0);
+    scratch();
+    assert_eq!(books.finish(), (0, lines.len() as u64));
+
+    let at = ["--reason", "unsupported_kind", "--by", "ada", "--why", "trueup 0.2"];
+    let ask = [&["quarantine", "redrive", "--store", place], at.as_slice()].concat();
+    assert!(trueup(0, &ask).err.contains("1 records redriven"), "up to {to}");
+    // One that is not of its record is found before anybody reads it.
+    let path = books.store.join("redrive/00000000000000000001.json");
+    let written = fs::read_to_string(&path).unwrap();
+    let edit = |from: &str, to: &str| {
+        assert!(written.contains(from), "{written}");
+        fs::write(&path, written.replace(from, to)).unwrap();
+        let said = verify(1);
+        assert!(said.contains("redrive/00000000000000000001.json"), "{said}");
+        fs::write(&path, &written).unwrap();
+    };
+    edit("\"epoch\":1,", "\"epoch\":2,");
+    edit("\"position\":\"live.jsonl@0\"", "\"position\":\"live.jsonl@1\"");
+    verify(0);
+    assert_eq!(books.finish().0, 1);
+    assert_eq!(digests(), judge::expected(lines));
+    verify(0);
+    scratch();
+    assert_eq!(books.finish(), (0, lines.len() as u64 + 1));
+    // Nor can its words be changed once a commit has read it.
+    edit("\"why\":\"trueup 0.2\"", "\"why\":\"trueup 0.3\"");
+}
+
 /// Makes a store whose quarantine holds what this program accepts, as an older one would have left.
 #[test]
 fn after_a_fix_all_of_a_reason_are_redriven_and_the_others_stay() {
@@ -288,8 +378,17 @@ fn after_a_fix_all_of_a_reason_are_redriven_and_the_others_stay() {
     let all = ["--reason", "unsupported_kind", "--why", "trueup 0.2"];
     let redrive =
         |code: i32, more: &[&str]| trueup(code, &[place.as_slice(), &all, more].concat()).err;
+    let each = "partition,position,reason,now,says";
+    let dry =
+        [place.as_slice(), &all, &["--dry-run", "--accepted-only", "--format", "csv"]].concat();
+    let dry = trueup(0, &dry);
+    assert!(dry.out.starts_with(each) && dry.out.lines().count() == 6, "{}", dry.out);
     assert!(redrive(2, &[]).contains("1 of 5 records would only be quarantined again"));
-    let said = redrive(0, &["--accepted-only"]);
+    // Of many records only what they come to is printed.
+    let more = ["--accepted-only", "--format", "csv"];
+    let ended = trueup(0, &[place.as_slice(), &all, &more].concat());
+    assert_eq!(ended.out, "reason,open,accepted,quarantined_again\nunsupported_kind,5,4,1\n");
+    let said = ended.err;
     assert!(said.contains("4 records redriven") && said.contains("1 stay open"), "{said}");
     assert!(redrive(0, &["--accepted-only"]).contains("0 records redriven"));
     let list = ["quarantine", "list", "--store", text(&books.store), "--format", "csv"];

@@ -207,3 +207,35 @@ fn what_was_published_is_derived_again_and_compared() {
     difference(view, &["epoch 3,", "postings"]);
     judge::check(&store, &[("live", &log)], Look::Last);
 }
+
+#[test]
+fn a_store_of_another_version_is_told_from_one_that_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("live.jsonl");
+    records::write_lines(&log, &Records::generate(600, 56).lines);
+    let store: Arc<dyn Store> = memory();
+    run(&store, &log).unwrap();
+    let without = |views: &[&str]| {
+        falsified(&store, |record| {
+            record.views.retain(|name, _| !views.contains(&name.as_str()));
+            record.files.retain(|file| !views.contains(&file.view.as_str()));
+        })
+    };
+    let difference = |store: &Arc<dyn Store>| match run(store, &log) {
+        Err(RunError::Difference(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    let text = difference(&without(&["data_quality"]));
+    assert!(text.contains("without the view data_quality; make a new store"), "{text}");
+    let text = difference(&without(&["trial_balance", "data_quality"]));
+    assert!(text.contains("without the views data_quality, trial_balance; make"), "{text}");
+    // Beside a view that the store has, the new one explains nothing.
+    let changed = falsified(&without(&["data_quality"]), |record| {
+        record.views.get_mut("postings").unwrap().inserted += 1;
+    });
+    let text = difference(&changed);
+    assert!(text.contains("the log or the store was changed"), "{text}");
+
+    let other = falsified(&store, |record| record.configuration_hash = "of old".to_owned());
+    failed(run(&other, &log), &["no rule differs", "make another one from the log"]);
+}

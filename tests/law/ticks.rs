@@ -83,6 +83,35 @@ fn a_hold_that_expires_on_an_idle_log_makes_one_tick() {
 }
 
 #[test]
+fn ticks_are_no_more_frequent_than_other_epochs() {
+    const INTERVAL: Duration = Duration::from_millis(1_000);
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("live.jsonl");
+    let store: Arc<dyn Store> = memory();
+    // One hold ends every 40 ms for three seconds.
+    let ends = now_micros() + 1_500_000;
+    let holds = (0..75).map(|hold_of| hold(&format!("t{hold_of:02}"), ends + hold_of * 40_000));
+    fs::write(&log, holds.collect::<String>()).unwrap();
+    let (job, stop) = Job::new(Arc::clone(&store)).read("live", &log).follow(INTERVAL);
+    let run = thread::spawn(move || job.run().unwrap());
+    let begun = Instant::now();
+    while stuck(&store).len() < 75 {
+        assert!(begun.elapsed() < PATIENCE, "all are shown in time");
+        thread::sleep(Duration::from_millis(20));
+    }
+    stop.store(true, Ordering::Release);
+    run.join().unwrap();
+    let times: Vec<_> =
+        judge::commits(&store).iter().map(|commit| commit.epoch_time_micros).collect();
+    // The first has the records. An epoch is timed by the conductor just before it is closed.
+    assert!((3..=6).contains(&times.len()), "{times:?}");
+    for pair in times.windows(2) {
+        assert!(pair[1] - pair[0] > 800_000, "{times:?}");
+    }
+    again(&store, &log);
+}
+
+#[test]
 fn what_is_due_is_shown_before_a_run_ends() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("live.jsonl");

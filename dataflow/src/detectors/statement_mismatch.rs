@@ -6,14 +6,13 @@
 
 use timely::dataflow::Stream;
 use timely::dataflow::operators::vec::Map;
+use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::transaction::escape_subject;
 use trueup_ledger::{Amount, Scale, Timestamp};
 
 use super::Finding;
 use crate::due::DueRow;
 use crate::views::reconciliation::{Reconciled, Reconciliations};
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Builds the detector. `after` is the grace, in microseconds.
 pub(crate) fn statement_mismatch<'s>(

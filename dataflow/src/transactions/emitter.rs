@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use trueup_ledger::table::{Table, Value};
+use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::transaction::PENDING;
 use trueup_ledger::{Month, Rules, Side, TransactionKey, View};
 
@@ -251,7 +252,7 @@ impl<'a> PostedLine<'a> {
             side: if side == Side::Debit.name() { Side::Debit } else { Side::Credit },
             units,
             // Dates of four-digit years are well within 32 bits of days.
-            date: i32::try_from(effective_at.div_euclid(86_400_000_000)).unwrap_or(i32::MAX),
+            date: i32::try_from(effective_at.div_euclid(DAY_MICROS)).unwrap_or(i32::MAX),
             is_pending: status == PENDING,
         }
     }

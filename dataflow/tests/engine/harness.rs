@@ -67,7 +67,7 @@ impl Input {
             statement_mismatch_after: 3_000_000,
             alert_grace: 2_000_000,
         };
-        let times = (0..epochs.len() as i64).map(|second| second * 1_000_000).collect();
+        let times = (0_i64..).take(epochs.len()).map(|second| second * 1_000_000).collect();
         Input { rules: Arc::new(rules), times, epochs: epochs.into() }
     }
 

@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 
 use trueup_ledger::Epoch;
-use trueup_sinks::record::sha256_hex;
 use trueup_sinks::{Audit, Quarantined};
 
-use super::{Log, partition, redriven, redrives, scan};
+use super::account::Account;
+use super::{partition, redriven, redrives, scan};
 use crate::cli::{OutputFormat, QuarantineListArgs};
 use crate::commands::output::{self, Column, Kind, grouped, note};
 use crate::commands::store;
-use crate::exit;
 
 /// What is known of one reason.
 struct Group {
@@ -49,13 +48,11 @@ pub(super) fn list(args: &QuarantineListArgs) -> anyhow::Result<()> {
     let log = redrives(opened.log.store())?;
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let mut rows = Vec::new();
-    let (mut wanted, mut wanted_redriven, mut all_redriven) = (0, 0, 0);
+    let mut account = Account::default();
+    let (mut wanted, mut wanted_redriven) = (0, 0);
     let all = scan(&opened, epoch, |record| {
         let audit = redriven(&log, &record);
-        if let Some(audit) = audit {
-            check(&record, audit)?;
-            all_redriven += 1;
-        }
+        account.meet(&record, audit)?;
         let passes = |filter: &Option<String>, text| filter.as_deref().is_none_or(|f| f == text);
         if !passes(&args.reason, record.reason)
             || !passes(&args.source, record.source)
@@ -75,7 +72,7 @@ pub(super) fn list(args: &QuarantineListArgs) -> anyhow::Result<()> {
         group.last_epoch = record.epoch;
         Ok(())
     })?;
-    check_redriven(&log, epoch, all_redriven)?;
+    account.close(&log, epoch)?;
     if args.each {
         output::print(args.format, &EACH, rows.into_iter())?;
     } else {
@@ -92,33 +89,6 @@ pub(super) fn list(args: &QuarantineListArgs) -> anyhow::Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Checks that a re-drive is of the record that stands where it says.
-fn check(record: &Quarantined<'_>, audit: &Audit) -> anyhow::Result<()> {
-    let said = (audit.epoch, audit.reason.as_str(), audit.sha256.as_str());
-    if said == (record.epoch, record.reason, sha256_hex(record.raw).as_str()) {
-        return Ok(());
-    }
-    Err(exit::difference(format!(
-        "re-drive {} is not of the record that is quarantined in {} at {}: its epoch, reason or \
-         SHA-256 is another; restore `redrive/` from a copy",
-        audit.number,
-        partition(record),
-        record.position
-    )))
-}
-
-/// Checks that every re-drive of a record up to `epoch` was met.
-fn check_redriven(log: &Log, epoch: Epoch, met: u64) -> anyhow::Result<()> {
-    let said = log.audits().filter(|audit| audit.epoch <= epoch).count() as u64;
-    if said == met {
-        return Ok(());
-    }
-    Err(exit::difference(format!(
-        "{said} records up to epoch {epoch} were re-driven, and {met} of them are quarantined; \
-         restore `redrive/` and `commits/` from one copy"
-    )))
 }
 
 const fn column(name: &'static str, kind: Kind) -> Column {

@@ -35,12 +35,15 @@ enum Verdict {
 struct Survey {
     /// Records that were asked for, re-driven ones among them.
     matched: u64,
-    /// Those that are open.
+    /// Those that are open, and how many of them this program would accept, by the reason they were
+    /// quarantined for.
     open: u64,
+    by_reason: BTreeMap<String, (u64, u64)>,
     /// How many of these would only be quarantined again, by reason, and the first of each.
     rejected: BTreeMap<&'static str, (u64, String)>,
     /// Who re-drove the one that was asked for.
     before: Option<String>,
+    /// Each record, where these are printed.
     rows: Vec<Vec<String>>,
 }
 
@@ -68,7 +71,15 @@ pub(super) fn redrive(args: &QuarantineRedriveArgs) -> anyhow::Result<()> {
     let survey = survey(args, &opened, &log, with.as_deref())?;
     check(args, &survey)?;
     let left = if args.accepted_only { survey.rejected() } else { 0 };
-    output::print(args.format, &COLUMNS, survey.rows.into_iter())?;
+    if shows_each(args) {
+        output::print(args.format, &EACH, survey.rows.into_iter())?;
+    } else {
+        let cells = survey.by_reason.into_iter().map(|(reason, (open, accepted))| {
+            let numbers = [open, accepted, open - accepted].map(|number| number.to_string());
+            [reason].into_iter().chain(numbers).collect()
+        });
+        output::print(args.format, &BY_REASON, cells)?;
+    }
     if args.dry_run {
         let count = grouped(survey.open - left);
         note(&format!("{count} records would be redriven; nothing was written"));
@@ -83,6 +94,12 @@ pub(super) fn redrive(args: &QuarantineRedriveArgs) -> anyhow::Result<()> {
         note(&next(&location, &opened));
     }
     Ok(())
+}
+
+/// Says whether each record is printed. Of many only what they come to is, but for a look at what
+/// would be done: a quarantine may be larger than the memory.
+fn shows_each(args: &QuarantineRedriveArgs) -> bool {
+    args.dry_run || args.position.is_some()
 }
 
 /// Reads the bytes that are to stand in for a record. A line feed at the end is the editor's.
@@ -151,6 +168,9 @@ fn survey(
         }
         survey.open += 1;
         let verdict = judge(with.unwrap_or(record.raw), opened.scale);
+        let (open, accepted) = survey.by_reason.entry(record.reason.to_owned()).or_default();
+        *open += 1;
+        *accepted += u64::from(matches!(verdict, Verdict::Accepted(_)));
         let (outcome, says) = match verdict {
             Verdict::Accepted(says) => ("accepted".to_owned(), says),
             Verdict::Quarantined(reason, detail) => {
@@ -159,20 +179,34 @@ fn survey(
                 (format!("quarantined again, {reason}"), detail)
             }
         };
-        let position = record.position.to_owned();
-        let row = [partition(&record), position, record.reason.to_owned(), outcome, says];
-        survey.rows.push(row.into());
+        if shows_each(args) {
+            let position = record.position.to_owned();
+            let row = [partition(&record), position, record.reason.to_owned(), outcome, says];
+            survey.rows.push(row.into());
+        }
         Ok(())
     })?;
     Ok(survey)
 }
 
-const fn column(name: &'static str) -> Column {
-    Column { name, kind: Kind::Text }
+const fn column(name: &'static str, kind: Kind) -> Column {
+    Column { name, kind }
 }
 
-const COLUMNS: [Column; 5] =
-    [column("partition"), column("position"), column("reason"), column("now"), column("says")];
+const EACH: [Column; 5] = [
+    column("partition", Kind::Text),
+    column("position", Kind::Text),
+    column("reason", Kind::Text),
+    column("now", Kind::Text),
+    column("says", Kind::Text),
+];
+
+const BY_REASON: [Column; 4] = [
+    column("reason", Kind::Text),
+    column("open", Kind::Integer),
+    column("accepted", Kind::Integer),
+    column("quarantined_again", Kind::Integer),
+];
 
 /// Refuses what must not be written.
 fn check(args: &QuarantineRedriveArgs, survey: &Survey) -> anyhow::Result<()> {

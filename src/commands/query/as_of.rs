@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use trueup_ledger::table::Rows;
+use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::{Amount, Datum, Epoch, Row, Side, Table, Value, View};
 use trueup_sinks::rows_at;
 
@@ -28,9 +29,6 @@ use super::check;
 use crate::commands::filter::Filter;
 use crate::commands::store::Opened;
 use crate::exit;
-
-/// How many microseconds a day has in UTC.
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// What is asked for: lines effective by a day (in days since 1970), as known at an epoch.
 #[derive(Clone, Copy, Debug)]

@@ -22,6 +22,8 @@ pub(super) struct Cut {
     /// In microseconds since 1970.
     pub(super) epoch_time: i64,
     pub(super) inputs: Vec<InputRange>,
+    /// The files of its quarantined records.
+    pub(super) quarantine: Vec<FileEntry>,
     /// The digest of every view at this epoch.
     pub(super) digests: BTreeMap<View, Digest>,
 }
@@ -63,7 +65,9 @@ pub(super) fn check(opened: &Opened, rules: &Rules, upto: Epoch) -> anyhow::Resu
             wrong_alerts = Some(cuts.len());
         }
         let digests = digests.clone();
-        cuts.push(Cut { epoch, epoch_time, inputs: record.inputs, digests });
+        let mut quarantine = record.files;
+        quarantine.retain(|file| file.view == QUARANTINE);
+        cuts.push(Cut { epoch, epoch_time, inputs: record.inputs, quarantine, digests });
         bar.inc(1);
     }
     bar.finish_and_clear();

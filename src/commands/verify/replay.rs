@@ -1,7 +1,7 @@
 //! The log, read again through the same transports and formats, epoch by epoch as the commits cut
 //! it, and fed to the reference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use trueup_ledger::reference::Reference;
 use trueup_ledger::{Counts, PartitionId, Position, Rules, Scale};
-use trueup_sinks::InputRange;
+use trueup_sinks::redrive::redrive_path;
+use trueup_sinks::{InputRange, REDRIVE, Store, quarantined_positions};
 use trueup_sources::transport::SERVER_TIMEOUT;
 use trueup_sources::{Format, Partition, Polled, Transport};
 
@@ -23,8 +24,8 @@ const POLL_RECORDS: usize = 4096;
 const WAIT: Duration = Duration::from_millis(100);
 
 /// The sources that the commits name, and what their records are judged by.
-#[derive(Default)]
 pub(super) struct Log {
+    pub(super) store: Arc<dyn Store>,
     pub(super) sources: Vec<LogSource>,
     pub(super) scale: Scale,
     pub(super) rules: Rules,
@@ -62,7 +63,8 @@ impl Log {
     ) -> Result<Reference, Stopped> {
         let mut readers = self.open().map_err(|error| Stopped { place: 0, error })?;
         let (scale, rules) = (self.scale, self.rules.clone());
-        let mut set = Set { reference: Reference::with_rules(scale, rules), scale };
+        let reference = Reference::with_rules(scale, rules);
+        let mut set = Set { reference, scale, barred: BTreeSet::new() };
         for (place, cut) in cuts.iter().enumerate() {
             set.reference.begin_epoch(cut.epoch_time);
             let fed = self.feed(&mut readers, cut, &mut set, bar);
@@ -82,6 +84,8 @@ impl Log {
         bar: &ProgressBar,
     ) -> anyhow::Result<Vec<Counts>> {
         let mut found = Vec::with_capacity(cut.inputs.len());
+        // What an epoch quarantined stays quarantined, though this program would accept it.
+        let mut barred = quarantined_positions(&*self.store, &cut.quarantine)?;
         for input in &cut.inputs {
             let id = input.partition_id();
             let Some(reader) = readers.get_mut(&id) else {
@@ -94,8 +98,10 @@ impl Log {
                 reader.partition.resume(&input.from, None)?;
                 reader.begun = true;
             }
+            set.barred = barred.remove(&id).unwrap_or_default();
             let counts = self.read(reader, input, set)?;
             bar.inc(counts.read);
+            check_redrives(reader, input)?;
             found.push(counts);
         }
         Ok(found)
@@ -148,10 +154,11 @@ impl Log {
         while reader.partition.position() < *until {
             match reader.partition.poll(POLL_RECORDS, Some(until))? {
                 Polled::Batch(batch) => {
-                    for (_, raw) in batch.records() {
+                    for frame in &batch.frames {
                         counts.read += 1;
                         if let Some(set) = &mut set {
-                            set.add(source.format.as_ref(), raw, &mut counts);
+                            let (at, raw) = (batch.position(*frame), batch.raw(*frame));
+                            set.add(source.format.as_ref(), &at, raw, &mut counts);
                         }
                     }
                     last = Instant::now();
@@ -176,10 +183,16 @@ impl Log {
 struct Set {
     reference: Reference,
     scale: Scale,
+    /// What of the range that is being read is quarantined, whatever it decodes to.
+    barred: BTreeSet<Position>,
 }
 
 impl Set {
-    fn add(&mut self, format: &dyn Format, raw: &[u8], counts: &mut Counts) {
+    fn add(&mut self, format: &dyn Format, at: &Position, raw: &[u8], counts: &mut Counts) {
+        if self.barred.contains(at) {
+            counts.quarantined += 1;
+            return;
+        }
         let event = format.decode(raw).and_then(|decoded| decoded.draft.admit(self.scale));
         let count = match event.map(|event| self.reference.insert(event)) {
             Ok(true) => &mut counts.applied,
@@ -188,6 +201,19 @@ impl Set {
         };
         *count += 1;
     }
+}
+
+/// Compares the last re-drive that an epoch read with the hash that its commit keeps, which stands
+/// for all before it. The commit is the only witness of one that no other follows.
+fn check_redrives(reader: &Reader, input: &InputRange) -> anyhow::Result<()> {
+    let found = reader.partition.fingerprint();
+    if input.source != REDRIVE || found == input.fingerprint {
+        return Ok(());
+    }
+    let path = redrive_path(input.to.offset.saturating_sub(1));
+    Err(exit::difference(format!(
+        "{path} or one before it is not what this epoch read; restore `redrive/` from a copy"
+    )))
 }
 
 /// Compares what became of an epoch's records. Which of two equal events of one epoch counts as
