@@ -6,6 +6,7 @@
 
 mod quarantined;
 mod reasons;
+mod tenant;
 
 use serde::Serialize;
 use trueup_ledger::{Epoch, Timestamp};

@@ -91,9 +91,18 @@ impl Books {
 
     /// Asks whether a day is ready; returns the reasons, without those of completeness.
     fn reasons(&self, code: i32, tenant: &str, date: &str) -> Vec<(String, String, u64)> {
+        self.reasons_with(code, (tenant, date), &[])
+    }
+
+    fn reasons_with(
+        &self,
+        code: i32,
+        (tenant, date): (&str, &str),
+        more: &[&str],
+    ) -> Vec<(String, String, u64)> {
         let store = self.store();
         let ask = ["ready", "--store", &store, "--tenant", tenant, "--date", date];
-        let ended = fails(code, &[ask.as_slice(), &["--format", "json"]].concat());
+        let ended = fails(code, &[ask.as_slice(), &["--format", "json"], more].concat());
         let answer: Value = serde_json::from_str(&ended.out).unwrap();
         assert_eq!(answer["ready"], code == 0);
         let reasons = answer["reasons"].as_array().unwrap();
@@ -176,6 +185,7 @@ fn a_day_is_ready_or_every_reason_why_not_is_told() {
     let table = fails(1, &ask);
     assert!(table.out.contains("1 ledger_only, 1 statement_only"), "{}", table.out);
     assert!(table.err.contains("is not ready at epoch"), "{}", table.err);
+    assert!(table.out.contains("quarantine list --each --open"), "{}", table.out);
     let beta = owned(&[("unknown_tenant", "beta", 1), ("quarantined", "beta", 1)]);
     assert_eq!(books.reasons(1, "beta", &yesterday)[..2], beta);
     // At an earlier epoch it was ready.
@@ -183,6 +193,61 @@ fn a_day_is_ready_or_every_reason_why_not_is_told() {
     fails(2, &[ask.as_slice(), &["--epoch", "999"]].concat());
     fails(2, &["ready", "--store", &store, "--tenant", "acme", "--date", "2026-02-30"]);
     fails(2, &["ready", "--store", &books.path("none"), "--tenant", "a", "--date", "2026-02-03"]);
+}
+
+#[test]
+fn a_redriven_record_counts_until_a_commit_has_read_it() {
+    let books = Books::new();
+    let (yesterday, store) = (day(-1), books.store());
+    let mended = sale("t2", -1, "3").replace("clearing", "cash");
+    books.append(&(sale("t1", -1, "10") + &statement("t1", -1, "10") + "{\"tenant\":\"acme\",}\n"));
+    let quarantined = owned(&[("quarantined", "acme", 1)]);
+    assert_eq!(books.reasons(1, "acme", &yesterday), quarantined);
+    let listed = done(&["quarantine", "list", "--store", &store, "--each", "--format", "csv"]);
+    let row = listed.out.lines().nth(1).unwrap();
+    let cells: Vec<&str> = row.split(',').collect();
+    let with = books.path("mended.json");
+    fs::write(&with, mended).unwrap();
+    done(&[
+        "quarantine",
+        "redrive",
+        "--store",
+        &store,
+        "--partition",
+        cells[1],
+        "--position",
+        cells[2],
+        "--with",
+        &with,
+        "--by",
+        "ada",
+        "--why",
+        "mended",
+    ]);
+    let unread = owned(&[("redriven_not_read", "acme", 1)]);
+    assert_eq!(books.reasons(1, "acme", &yesterday), unread);
+    books.append("");
+    assert_eq!(books.reasons(0, "acme", &yesterday), []);
+    // What came later changes nothing about an earlier epoch.
+    let first = books.reasons_with(1, ("acme", &yesterday), &["--epoch", "1"]);
+    assert_eq!(first, quarantined);
+    let list = ["quarantine", "list", "--store", &store, "--open"];
+    assert_eq!(done(&[list.as_slice(), &["--format", "csv"]].concat()).out.lines().count(), 1);
+}
+
+#[test]
+fn quarantine_files_that_are_not_there_are_no_empty_quarantine() {
+    let books = Books::new();
+    let store = books.store();
+    books.append(&(sale("t1", -1, "10") + &statement("t1", -1, "10") + "{\"tenant\":\"acme\",}\n"));
+    // A commit that does not name the file, and counts what is in it all the same.
+    let path = Path::new(&store).join("commits/00000000000000000001.json");
+    let mut commit: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    commit["files"].as_array_mut().unwrap().retain(|file| file["view"] != "quarantine");
+    fs::write(&path, commit.to_string()).unwrap();
+    let ask = ["ready", "--store", &store, "--tenant", "acme", "--date", &day(-1)];
+    let ended = fails(1, &ask);
+    assert!(ended.err.contains("count 1 quarantined"), "{}", ended.err);
 }
 
 fn alerts(store: &str, more: &[&str]) -> Vec<Value> {
