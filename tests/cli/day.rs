@@ -196,6 +196,40 @@ fn a_day_is_ready_or_every_reason_why_not_is_told() {
 }
 
 #[test]
+fn a_later_day_excuses_no_more_than_what_is_of_it() {
+    let books = Books::new();
+    let yesterday = day(-1);
+    // The statement of what is posted later may be of the day.
+    books.append(&(sale("t1", 0, "10") + &statement("t1", -1, "9") + &sale("t2", 0, "3")));
+    let unmatched = ("unmatched", "acmepay", 1);
+    assert_eq!(books.reasons(1, "acme", &yesterday), owned(&[unmatched]));
+    books.append(&sale("t2", 0, "4"));
+    let conflict = ("open_imbalance", "conflict", 1);
+    assert_eq!(books.reasons(1, "acme", &yesterday), owned(&[conflict, unmatched]));
+
+    let books = Books::new();
+    let now = format!("{}T00:00:00Z", day(0));
+    let old = |kind: &str, id: &str, more: Value| {
+        let mut more = more;
+        more["recorded_at"] = json!(now);
+        event("acme", kind, id, 0, &more)
+    };
+    let close = |month: &str| old("close_period", month, json!({ "period": month }));
+    let sale = |id: &str, at: &str| {
+        let postings = lines(&[("cash", "debit", "1"), ("sales", "credit", "1")]);
+        let more = json!({ "transaction_id": id, "postings": postings, "effective_at": at });
+        old("post", id, more)
+    };
+    books.append(&(sale("t1", "2024-05-01T00:00:00Z") + &close("2024-05") + &close("2024-07")));
+    books.append(&sale("t2", "2024-07-02T00:00:00Z"));
+    assert_eq!(books.reasons(0, "acme", "2024-05-10"), []);
+    // Of a later day, and yet of the month that the day is in.
+    books.append(&sale("t3", "2024-05-20T00:00:00Z"));
+    let late = owned(&[("open_imbalance", "late_into_closed_period", 1)]);
+    assert_eq!(books.reasons(1, "acme", "2024-05-10"), late);
+}
+
+#[test]
 fn a_redriven_record_counts_until_a_commit_has_read_it() {
     let books = Books::new();
     let (yesterday, store) = (day(-1), books.store());

@@ -171,7 +171,9 @@ fn unmatched(asked: &Question<'_>, reconciliation: &Rows, later: &Later) -> Vec<
     let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
     for row in fields(View::Reconciliation, reconciliation) {
         let state = row.text("state");
-        if state != "matched" && !later.transactions.contains(row.text("reference")) {
+        // Where there is a statement, that one may be of the day.
+        let is_later = state == "ledger_only" && later.transactions.contains(row.text("reference"));
+        if state != "matched" && !is_later {
             *counts.entry(row.text("processor")).or_default().entry(state).or_default() += 1;
         }
     }
@@ -188,6 +190,7 @@ fn unmatched(asked: &Question<'_>, reconciliation: &Rows, later: &Later) -> Vec<
 
 /// What is of a later day only: transactions that have postings, all of them effective after it.
 struct Later {
+    date: i32,
     transactions: BTreeSet<String>,
     /// Currencies in which all transactions that do not balance are of a later day.
     currencies: BTreeSet<String>,
@@ -229,20 +232,28 @@ impl Later {
             }
         }
         currencies.retain(|currency| !disturbed.contains(currency));
-        Ok(Later { transactions, currencies })
+        Ok(Later { date: asked.date, transactions, currencies })
     }
 
     /// Says whether an imbalance is there because of a later day alone.
     fn explains(&self, row: Fields<'_>) -> bool {
-        if OF_ALL.contains(&row.text("detector")) {
+        let detector = row.text("detector");
+        if OF_ALL.contains(&detector) {
             // They are the sums of what does not balance.
             return self.currencies.contains(row.text("currency"));
+        }
+        if detector == "late_into_closed_period" {
+            // A line that is of a later day changes the whole of its month.
+            let (_, month) = two_names(row.text("subject"));
+            let first = Timestamp::parse_date(&format!("{month}-01"));
+            return first.is_some_and(|first| first > self.date);
         }
         transaction(row).is_some_and(|id| self.transactions.contains(&id))
     }
 }
 
-/// Returns the transaction that an imbalance is of, where it is of one.
+/// Returns the transaction whose lines tell of which day an imbalance is. A `conflict` has none: the
+/// event that was not taken may be of any day.
 fn transaction(row: Fields<'_>) -> Option<String> {
     let subject = row.text("subject");
     match row.text("detector") {
@@ -253,7 +264,7 @@ fn transaction(row: Fields<'_>) -> Option<String> {
         | "over_captured"
         | "hold_already_resolved"
         | "stuck_hold" => Some(subject.to_owned()),
-        "conflict" | "delayed_event" | "late_into_closed_period" => {
+        "delayed_event" => {
             // Of an event without transaction the first name is empty.
             Some(two_names(subject).0).filter(|id| !id.is_empty())
         }
