@@ -13,6 +13,7 @@ mod quarantine;
 mod rules;
 mod run;
 
+pub(crate) use day::TOLD_ELSEWHERE;
 pub use day::{AlertsArgs, ReadyArgs, ReconcileArgs, ReportFormat};
 pub use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantineRedriveArgs,

@@ -15,7 +15,7 @@ use super::output::{self, Column, Kind, grouped};
 use super::store::{self, Opened};
 use crate::cli::{OutputFormat, ReadyArgs, ReportFormat};
 use crate::exit;
-use reasons::Reason;
+use reasons::{Accepted, Reason};
 
 /// What is asked.
 struct Question<'a> {
@@ -27,6 +27,8 @@ struct Question<'a> {
     date: i32,
     epoch: Epoch,
     epoch_time: i64,
+    /// Detectors whose imbalances are no reasons.
+    accept: &'a [String],
 }
 
 /// Prints whether the day is ready, with every reason why not.
@@ -43,14 +45,19 @@ pub fn run(args: &ReadyArgs) -> anyhow::Result<()> {
         date: args.date,
         epoch,
         epoch_time: opened.log.read(epoch)?.epoch_time_micros,
+        accept: &args.accept,
     };
-    let reasons = reasons::all(&question)?;
+    let (reasons, accepted) = reasons::all(&question)?;
     match args.format {
-        ReportFormat::Json => output::line(&json(&question, &reasons)?)?,
+        ReportFormat::Json => output::line(&json(&question, &reasons, &accepted)?)?,
         ReportFormat::Table if reasons.is_empty() => {
             output::line(&format!("{} is ready at epoch {epoch}", named(&question)))?;
         }
         ReportFormat::Table => output::print(OutputFormat::Table, &COLUMNS, cells(&reasons))?,
+    }
+    if args.format == ReportFormat::Table && !accepted.is_empty() {
+        let counts = accepted.iter().map(|(name, count)| format!("{name} {}", grouped(*count)));
+        output::note(&format!("accepted: {}", counts.collect::<Vec<_>>().join(", ")));
     }
     if reasons.is_empty() {
         return Ok(());
@@ -83,7 +90,11 @@ fn named(question: &Question<'_>) -> String {
     format!("{} of {date}", output::escaped(question.tenant))
 }
 
-fn json(question: &Question<'_>, reasons: &[Reason]) -> anyhow::Result<String> {
+fn json(
+    question: &Question<'_>,
+    reasons: &[Reason],
+    accepted: &Accepted<'_>,
+) -> anyhow::Result<String> {
     #[derive(Serialize)]
     struct Answer<'a> {
         tenant: &'a str,
@@ -91,6 +102,7 @@ fn json(question: &Question<'_>, reasons: &[Reason]) -> anyhow::Result<String> {
         epoch: Epoch,
         epoch_time: String,
         ready: bool,
+        accepted: &'a Accepted<'a>,
         reasons: &'a [Reason],
     }
     Ok(serde_json::to_string(&Answer {
@@ -99,6 +111,7 @@ fn json(question: &Question<'_>, reasons: &[Reason]) -> anyhow::Result<String> {
         epoch: question.epoch,
         epoch_time: Timestamp::display_micros(question.epoch_time),
         ready: reasons.is_empty(),
+        accepted,
         reasons,
     })?)
 }

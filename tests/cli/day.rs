@@ -230,6 +230,30 @@ fn a_later_day_excuses_no_more_than_what_is_of_it() {
 }
 
 #[test]
+fn what_can_not_be_cured_can_be_accepted() {
+    let books = Books::new();
+    let yesterday = day(-1);
+    books.append(&(sale("t1", -1, "10") + &statement("t1", -1, "10") + &sale("t1", -1, "11")));
+    let conflict = owned(&[("open_imbalance", "conflict", 1)]);
+    assert_eq!(books.reasons(1, "acme", &yesterday), conflict);
+    let accept = ["--accept", "orphan", "--accept", "conflict"];
+    assert_eq!(books.reasons_with(1, ("acme", &yesterday), &accept[..2]), conflict);
+    assert_eq!(books.reasons_with(0, ("acme", &yesterday), &accept), []);
+    let store = books.store();
+    let ask = ["ready", "--store", &store, "--tenant", "acme", "--date", &yesterday];
+    let json = done(&[ask.as_slice(), &accept, &["--format", "json"]].concat());
+    let answer: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(answer["accepted"], json!({ "conflict": 1, "orphan": 0 }));
+    let table = done(&[ask.as_slice(), &accept].concat());
+    assert!(table.err.contains("accepted: conflict 1, orphan 0"), "{}", table.err);
+    // What other reasons tell, and what nothing finds, is not accepted silently.
+    for name in ["conflicts", "sequence_gap"] {
+        let ended = fails(2, &[ask.as_slice(), &["--accept", name]].concat());
+        assert!(ended.err.contains("unbalanced_transaction"), "{}", ended.err);
+    }
+}
+
+#[test]
 fn a_redriven_record_counts_until_a_commit_has_read_it() {
     let books = Books::new();
     let (yesterday, store) = (day(-1), books.store());

@@ -10,6 +10,7 @@ use trueup_ledger::{Timestamp, View};
 use trueup_sinks::snapshot_at;
 
 use super::{Question, quarantined};
+use crate::cli::TOLD_ELSEWHERE;
 use crate::commands::fields::{DAY_MICROS, Fields, command, fields, of_tenant, two_names};
 use crate::commands::filter::Filter;
 
@@ -27,14 +28,14 @@ pub(super) struct Reason {
     pub(super) show: String,
 }
 
-/// Imbalances that are told as another reason, from the view that says more of them.
-const TOLD_ELSEWHERE: [&str; 2] = ["sequence_gap", "statement_mismatch"];
+/// How many imbalances of the detectors that were accepted there are.
+pub(super) type Accepted<'a> = BTreeMap<&'a str, u64>;
 
 /// What the lines of all transactions sum to.
 const OF_ALL: [&str; 2] = ["shard_imbalance", "trial_imbalance"];
 
-/// Finds all reasons.
-pub(super) fn all(asked: &Question<'_>) -> anyhow::Result<Vec<Reason>> {
+/// Finds all reasons, and counts the imbalances that are none because they are accepted.
+pub(super) fn all<'a>(asked: &Question<'a>) -> anyhow::Result<(Vec<Reason>, Accepted<'a>)> {
     let of = |view| of_tenant(asked.opened, view, asked.tenant, asked.epoch);
     let imbalances = of(View::Imbalances)?;
     let continuity = of(View::SourceContinuity)?;
@@ -53,10 +54,11 @@ pub(super) fn all(asked: &Question<'_>) -> anyhow::Result<Vec<Reason>> {
     let later = Later::find(asked, &imbalances, &reconciliation)?;
     reasons.extend(gaps(asked, &continuity));
     reasons.extend(incomplete(asked, &quality));
-    reasons.extend(open(asked, &imbalances, &later));
+    let mut accepted = asked.accept.iter().map(|name| (name.as_str(), 0)).collect();
+    reasons.extend(open(asked, &imbalances, &later, &mut accepted));
     reasons.extend(unmatched(asked, &reconciliation, &later));
     reasons.extend(quarantined::reasons(asked)?);
-    Ok(reasons)
+    Ok((reasons, accepted))
 }
 
 impl Question<'_> {
@@ -146,13 +148,23 @@ fn incomplete(asked: &Question<'_>, quality: &Rows) -> Vec<Reason> {
     fields(View::DataQuality, quality).filter(is_open).map(reason).collect()
 }
 
-fn open(asked: &Question<'_>, imbalances: &Rows, later: &Later) -> Vec<Reason> {
+fn open(
+    asked: &Question<'_>,
+    imbalances: &Rows,
+    later: &Later,
+    accepted: &mut Accepted<'_>,
+) -> Vec<Reason> {
     let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for row in fields(View::Imbalances, imbalances) {
         let detector = row.text("detector");
-        if !TOLD_ELSEWHERE.contains(&detector) && !later.explains(row) {
-            *counts.entry((detector, row.text("severity"))).or_default() += 1;
+        if TOLD_ELSEWHERE.contains(&detector) || later.explains(row) {
+            continue;
         }
+        let count = match accepted.get_mut(detector) {
+            Some(accepted) => accepted,
+            None => counts.entry((detector, row.text("severity"))).or_default(),
+        };
+        *count += 1;
     }
     let reason = |((detector, severity), count): ((&str, &str), u64)| {
         let code = match detector {
