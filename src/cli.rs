@@ -126,7 +126,8 @@ EXAMPLE
   trueup ready --store books --tenant acme --date 2026-10-31 --format json | jq .reasons
 
 Ends with 0 where the day is ready and with 1 where it is not: sequence gaps, open imbalances,
-unmatched statements, control totals, quarantined records, or a day that is not over. What is of
+unmatched statements, control totals, quarantined records, a run that is behind, or a day that is
+not over. What is of
 transactions that are effective after the day does not count.")]
     Ready(ReadyArgs),
     /// Print the alerts that were raised and resolved, commit by commit

@@ -4,6 +4,7 @@
 //! Guarantee: it errs on the side of "not ready". What cannot be told to be of another tenant, or of
 //! a later day, counts.
 
+mod behind;
 mod quarantined;
 mod reasons;
 mod tenant;

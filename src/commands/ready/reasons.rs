@@ -9,7 +9,7 @@ use trueup_ledger::table::Rows;
 use trueup_ledger::{Timestamp, View};
 use trueup_sinks::snapshot_at;
 
-use super::{Question, quarantined};
+use super::{Question, behind, quarantined};
 use crate::cli::TOLD_ELSEWHERE;
 use crate::commands::fields::{DAY_MICROS, Fields, command, fields, of_tenant, two_names};
 use crate::commands::filter::Filter;
@@ -43,7 +43,12 @@ pub(super) fn all<'a>(asked: &Question<'a>) -> anyhow::Result<(Vec<Reason>, Acce
     let quality = of(View::DataQuality)?;
     let seen = [&imbalances, &continuity, &reconciliation, &quality];
     let mut reasons = Vec::new();
-    reasons.extend(day_not_over(asked));
+    let day_end = (i64::from(asked.date) + 1) * DAY_MICROS;
+    if asked.epoch_time < day_end {
+        reasons.push(day_not_over(asked, day_end));
+    } else {
+        reasons.extend(behind::reasons(asked, day_end)?);
+    }
     if seen.iter().all(|rows| rows.0.is_empty()) && is_unknown(asked)? {
         reasons.push(asked.reason(
             ("unknown_tenant", asked.tenant, 1),
@@ -62,6 +67,13 @@ pub(super) fn all<'a>(asked: &Question<'a>) -> anyhow::Result<(Vec<Reason>, Acce
 }
 
 impl Question<'_> {
+    /// Returns the command that asks the same of the last commit, which moves on.
+    pub(super) fn again(&self) -> String {
+        let date = Timestamp::display_date(self.date);
+        let words = ["trueup", "ready", "--store", self.place, "--tenant", self.tenant, "--date"];
+        command(&[words.as_slice(), &[&date]].concat())
+    }
+
     /// Builds a reason; the command gets store, tenant and epoch where it takes them.
     pub(super) fn reason(
         &self,
@@ -81,20 +93,12 @@ impl Question<'_> {
 }
 
 /// The events of a day may still be on their way until a commit is made after it.
-fn day_not_over(asked: &Question<'_>) -> Option<Reason> {
-    let end = (i64::from(asked.date) + 1) * DAY_MICROS;
+fn day_not_over(asked: &Question<'_>, end: i64) -> Reason {
     let shown = Timestamp::display_micros;
     let what =
-        || format!("the commit is of {}, the day ends at {}", shown(asked.epoch_time), shown(end));
-    let date = Timestamp::display_date(asked.date);
-    let show = ["trueup", "ready", "--store", asked.place, "--tenant", asked.tenant, "--date"];
-    (asked.epoch_time < end).then(|| Reason {
-        reason: "day_not_over",
-        subject: date.clone(),
-        count: 1,
-        what: what(),
-        show: command(&[show.as_slice(), &[&date]].concat()),
-    })
+        format!("the commit is of {}, the day ends at {}", shown(asked.epoch_time), shown(end));
+    let subject = Timestamp::display_date(asked.date);
+    Reason { reason: "day_not_over", subject, count: 1, what, show: asked.again() }
 }
 
 /// Says whether no view has a row of the tenant.
