@@ -144,7 +144,7 @@ EXAMPLE
   trueup reconcile --store books --tenant acme --date 2026-10-31
   trueup reconcile --store books --tenant acme --processor acmepay --format csv
 
-A difference is open since the earliest date of its lines; where only statements are known and no
+A difference is open since the earliest date of its lines; where there is a statement and no
 statement_mismatch is shown yet, since and age are empty.")]
     Reconcile(ReconcileArgs),
     /// Check a configuration file, and whether its paths can be used; all errors at once

@@ -293,6 +293,28 @@ fn differences_are_carried_forward_with_their_age() {
 }
 
 #[test]
+fn a_difference_is_not_left_out_for_a_date_that_nobody_told() {
+    let books = Books::new();
+    let (store, log) = (books.store(), books.path("log.jsonl"));
+    let records = [
+        sale("ledger", 0, "1"),
+        sale("differs", 0, "7"),
+        statement("differs", -1, "6"),
+        sale("both", -1, "7"),
+        statement("both", -2, "6"),
+    ];
+    fs::write(&log, records.concat()).unwrap();
+    // The detector is not due, so that only the dates of the ledger are known.
+    let rules = ["--clearing", "acmepay=clearing", "--statement-mismatch-after", "30d"];
+    let run = ["run", "--store", &store, "--input", &log, "--until-caught-up"];
+    done(&[run.as_slice(), &rules].concat());
+    let ask = ["reconcile", "--store", &store, "--tenant", "acme", "--format", "csv", "--date"];
+    let out = done(&[ask.as_slice(), &[&day(-1)]].concat()).out;
+    let expected = ["acmepay,both,EUR,7,6,1,differs,,", "acmepay,differs,EUR,7,6,1,differs,,"];
+    assert_eq!(out.lines().skip(1).collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn verify_knows_the_rules_of_the_store_and_judges_alerts_by_them() {
     let books = Books::new();
     let (store, log) = (books.store(), books.path("log.jsonl"));
