@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use trueup_ledger::Timestamp;
 use trueup_sinks::record::sha256_hex;
 
-use crate::{done, fails};
+use crate::{done, fails, trueup};
 
 mod ready;
 
@@ -231,6 +231,12 @@ fn alerts_are_raised_and_resolved_commit_by_commit() {
     assert!(alerts(&store, &["--from", "4"]).is_empty());
     fails(2, &["alerts", "--store", &store, "--from", "9"]);
     follow(&books, &store);
+    // Whoever hears of an error hears where to go on.
+    fs::write(Path::new(&store).join("commits/00000000000000000004.json"), "{}").unwrap();
+    let ended = trueup(&["alerts", "--store", &store, "--from", "3"]);
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.out.starts_with("resolved"), "{}", ended.out);
+    assert!(ended.err.contains("read through commit 3; go on with --from 4"), "{}", ended.err);
 }
 
 /// A follower hears of a commit that is made while it waits, and says where to go on.
