@@ -127,8 +127,7 @@ EXAMPLE
 
 Ends with 0 where the day is ready and with 1 where it is not: sequence gaps, open imbalances,
 unmatched statements, control totals, quarantined records, a run that is behind, or a day that is
-not over. What is of
-transactions that are effective after the day does not count.")]
+not over. What is of transactions that are effective after the day does not count.")]
     Ready(ReadyArgs),
     /// Print the alerts that were raised and resolved, commit by commit
     #[command(after_help = "\
