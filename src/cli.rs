@@ -13,6 +13,7 @@ mod quarantine;
 mod rules;
 mod run;
 
+pub(crate) use day::TOLD_ELSEWHERE;
 pub use day::{AlertsArgs, ReadyArgs, ReconcileArgs, ReportFormat};
 pub use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantineRedriveArgs,
@@ -125,8 +126,8 @@ EXAMPLE
   trueup ready --store books --tenant acme --date 2026-10-31 --format json | jq .reasons
 
 Ends with 0 where the day is ready and with 1 where it is not: sequence gaps, open imbalances,
-unmatched statements, control totals, quarantined records, or a day that is not over. What is of
-transactions that are effective after the day does not count.")]
+unmatched statements, control totals, quarantined records, a run that is behind, or a day that is
+not over. What is of transactions that are effective after the day does not count.")]
     Ready(ReadyArgs),
     /// Print the alerts that were raised and resolved, commit by commit
     #[command(after_help = "\
@@ -142,7 +143,7 @@ EXAMPLE
   trueup reconcile --store books --tenant acme --date 2026-10-31
   trueup reconcile --store books --tenant acme --processor acmepay --format csv
 
-A difference is open since the earliest date of its lines; where only statements are known and no
+A difference is open since the earliest date of its lines; where there is a statement and no
 statement_mismatch is shown yet, since and age are empty.")]
     Reconcile(ReconcileArgs),
     /// Check a configuration file, and whether its paths can be used; all errors at once

@@ -42,6 +42,7 @@ mod party;
 mod readers;
 mod replay;
 mod restore;
+mod seen;
 mod shared;
 mod stager;
 mod worker;

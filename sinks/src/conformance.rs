@@ -101,6 +101,7 @@ pub fn sample_record(epoch: Epoch, previous: String, writer: u64) -> CommitRecor
         to: at(epoch.0 * 100 + 100),
         counts: Counts { read: 3, applied: 1, duplicate: 1, quarantined: 1 },
         fingerprint: Some("f".to_owned()),
+        caught_up: false,
     });
     record
 }

@@ -37,6 +37,17 @@ pub struct InputRange {
     /// What the transport says about the bytes just before `to`, to know them again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// Whether every record that the partition had when the day of the epoch time began, UTC, is in
+    /// this epoch or an earlier one, and it had no more when it was asked last. It tells how far the
+    /// run was, not what the rows are: nothing is compared with it. Absent is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub caught_up: bool,
+}
+
+/// What is left out of the bytes, as in those of programs that did not know the field.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl InputRange {
@@ -165,4 +176,29 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_not_in_the_bytes() {
+        let input = |caught_up| InputRange {
+            source: "live".to_owned(),
+            partition: "0".to_owned(),
+            from: Position::default(),
+            to: Position::default(),
+            counts: Counts::default(),
+            fingerprint: None,
+            caught_up,
+        };
+        let written = |caught_up| serde_json::to_string(&input(caught_up)).unwrap();
+        assert!(!written(false).contains("caught_up"));
+        assert!(written(true).ends_with(",\"caught_up\":true}"));
+        for caught_up in [false, true] {
+            let read: InputRange = serde_json::from_str(&written(caught_up)).unwrap();
+            assert_eq!(read, input(caught_up));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use trueup_ledger::{Epoch, Row, Timestamp, View};
@@ -16,8 +16,11 @@ use super::output::{self, Column, Kind, Output, columns_of, escaped, note};
 use super::run::stop_on_signals;
 use super::store::{self, Opened};
 use crate::cli::{AlertsArgs, ReportFormat};
+use crate::config::StoreLocation;
+use crate::redrive;
 
-/// How long a follower that has seen all commits waits before it looks again.
+/// How long a follower that has seen all commits of a directory waits before it looks again, and how
+/// often any asks whether it is to stop.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Prints the alerts that were raised and resolved.
@@ -25,29 +28,49 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// # Errors
 /// A position behind the next commit, or a damaged store.
 pub fn run(args: &AlertsArgs) -> anyhow::Result<()> {
-    let opened = store::open(&store::location(&args.store)?)?;
+    let location = store::location(&args.store)?;
+    let opened = store::open(&location)?;
     let mut next = args.from.unwrap_or(Epoch(1));
     if next.0 > opened.head.0 + 1 {
         return Err(SinkError::NotCommitted { wanted: next, head: opened.head }.into());
     }
     let stop = if args.follow { stop_on_signals()? } else { Arc::new(AtomicBool::new(false)) };
+    let pause = match location {
+        StoreLocation::Directory(_) => LOOK_AGAIN,
+        // Each look is a request that is paid for.
+        StoreLocation::Bucket(_) => redrive::interval(&location),
+    };
+    let read = read(&opened, args, (&stop, pause), &mut next);
+    // Also where the store fails: what was printed is not to be heard twice.
+    note(&format!("read through commit {}; go on with --from {next}", next.0 - 1));
+    read
+}
+
+/// Prints from `next` on, which is moved past every commit whose alerts are printed.
+fn read(
+    opened: &Opened,
+    args: &AlertsArgs,
+    (stop, pause): (&AtomicBool, Duration),
+    next: &mut Epoch,
+) -> anyhow::Result<()> {
     loop {
         let head = opened.log.head().context("reading the commits")?;
         let head = head.map_or(opened.head, |(head, _)| head);
-        for record in opened.log.iter(next, head) {
-            print(&opened, &record.context("reading the commits")?, args)?;
-            next = Epoch(next.0 + 1);
+        for record in opened.log.iter(*next, head) {
+            print(opened, &record.context("reading the commits")?, args)?;
+            *next = Epoch(next.0 + 1);
             if stop.load(Ordering::Acquire) {
                 break;
             }
         }
-        if !args.follow || stop.load(Ordering::Acquire) {
-            break;
+        let looked = Instant::now();
+        while args.follow && !stop.load(Ordering::Acquire) && looked.elapsed() < pause {
+            thread::sleep(LOOK_AGAIN);
         }
-        thread::sleep(LOOK_AGAIN);
+        if !args.follow || stop.load(Ordering::Acquire) {
+            return Ok(());
+        }
     }
-    note(&format!("read through commit {}; go on with --from {next}", next.0 - 1));
-    Ok(())
 }
 
 /// Prints the alerts of one commit, those that were resolved first.

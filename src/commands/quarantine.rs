@@ -43,7 +43,10 @@ fn redriven<'a>(log: &'a Log, record: &Quarantined<'_>) -> Option<&'a Audit> {
 }
 
 /// Calls `each` with every record that was quarantined up to an epoch; returns how many there are.
-fn scan(
+///
+/// # Errors
+/// Files that do not hold as many as the commits count, and what `each` says.
+pub(super) fn scan(
     opened: &Opened,
     upto: Epoch,
     mut each: impl FnMut(Quarantined<'_>) -> anyhow::Result<()>,

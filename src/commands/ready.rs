@@ -4,8 +4,10 @@
 //! Guarantee: it errs on the side of "not ready". What cannot be told to be of another tenant, or of
 //! a later day, counts.
 
+mod behind;
 mod quarantined;
 mod reasons;
+mod tenant;
 
 use serde::Serialize;
 use trueup_ledger::{Epoch, Timestamp};
@@ -14,7 +16,7 @@ use super::output::{self, Column, Kind, grouped};
 use super::store::{self, Opened};
 use crate::cli::{OutputFormat, ReadyArgs, ReportFormat};
 use crate::exit;
-use reasons::Reason;
+use reasons::{Accepted, Reason};
 
 /// What is asked.
 struct Question<'a> {
@@ -26,6 +28,8 @@ struct Question<'a> {
     date: i32,
     epoch: Epoch,
     epoch_time: i64,
+    /// Detectors whose imbalances are no reasons.
+    accept: &'a [String],
 }
 
 /// Prints whether the day is ready, with every reason why not.
@@ -42,14 +46,19 @@ pub fn run(args: &ReadyArgs) -> anyhow::Result<()> {
         date: args.date,
         epoch,
         epoch_time: opened.log.read(epoch)?.epoch_time_micros,
+        accept: &args.accept,
     };
-    let reasons = reasons::all(&question)?;
+    let (reasons, accepted) = reasons::all(&question)?;
     match args.format {
-        ReportFormat::Json => output::line(&json(&question, &reasons)?)?,
+        ReportFormat::Json => output::line(&json(&question, &reasons, &accepted)?)?,
         ReportFormat::Table if reasons.is_empty() => {
             output::line(&format!("{} is ready at epoch {epoch}", named(&question)))?;
         }
         ReportFormat::Table => output::print(OutputFormat::Table, &COLUMNS, cells(&reasons))?,
+    }
+    if args.format == ReportFormat::Table && !accepted.is_empty() {
+        let counts = accepted.iter().map(|(name, count)| format!("{name} {}", grouped(*count)));
+        output::note(&format!("accepted: {}", counts.collect::<Vec<_>>().join(", ")));
     }
     if reasons.is_empty() {
         return Ok(());
@@ -82,7 +91,11 @@ fn named(question: &Question<'_>) -> String {
     format!("{} of {date}", output::escaped(question.tenant))
 }
 
-fn json(question: &Question<'_>, reasons: &[Reason]) -> anyhow::Result<String> {
+fn json(
+    question: &Question<'_>,
+    reasons: &[Reason],
+    accepted: &Accepted<'_>,
+) -> anyhow::Result<String> {
     #[derive(Serialize)]
     struct Answer<'a> {
         tenant: &'a str,
@@ -90,6 +103,7 @@ fn json(question: &Question<'_>, reasons: &[Reason]) -> anyhow::Result<String> {
         epoch: Epoch,
         epoch_time: String,
         ready: bool,
+        accepted: &'a Accepted<'a>,
         reasons: &'a [Reason],
     }
     Ok(serde_json::to_string(&Answer {
@@ -98,6 +112,7 @@ fn json(question: &Question<'_>, reasons: &[Reason]) -> anyhow::Result<String> {
         epoch: question.epoch,
         epoch_time: Timestamp::display_micros(question.epoch_time),
         ready: reasons.is_empty(),
+        accepted,
         reasons,
     })?)
 }

@@ -45,6 +45,10 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<()> {
     if !open.is_empty() {
         let postings = of(View::Postings)?;
         on_clearing_accounts(&opened.rules()?, fields(View::Postings, &postings), &mut since);
+        // A line of a statement may be older than those of the ledger, and nothing says its date.
+        for row in open.iter().filter(|row| row.text("state") != "ledger_only") {
+            since.remove(&key(*row));
+        }
         // What the detector says knows the statements' dates too.
         told(fields(View::Imbalances, &of(View::Imbalances)?), &mut since);
     }

@@ -195,6 +195,7 @@ impl Committer {
                 to: range.to,
                 counts,
                 fingerprint: range.fingerprint,
+                caught_up: range.caught_up,
             });
         }
         Ok(Some(whole))

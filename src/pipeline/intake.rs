@@ -21,6 +21,7 @@ use super::cuts::{Orders, Report, State};
 use super::dues::{Dues, Outlook};
 use super::readers::{Reader, Readers, UNAVAILABLE_MAX, patiently};
 use super::replay::{Expected, Past, beginning};
+use super::seen::Seen;
 use super::stager::{RangeRead, Staged};
 use super::worker::{Closed, Dispatch, Work};
 use super::{RunError, Shared};
@@ -114,6 +115,7 @@ impl Intake {
             drop(past);
             if self.until_caught_up {
                 for reader in &mut readers.readers {
+                    reader.seen.end_asked(now_micros());
                     let end = patiently(|| reader.partition.end(), || self.gives_up());
                     reader.end = Some(self.or_fail(end)?);
                 }
@@ -269,6 +271,7 @@ impl Intake {
                 || self.gives_up(),
             );
             self.or_fail(resumed)?;
+            reader.seen = Seen::default();
         }
         Ok(())
     }
@@ -383,6 +386,7 @@ impl Intake {
         self.turn = self.turn.wrapping_add(1);
         let count = readers.readers.len();
         let before = got.records;
+        readers.readers.iter_mut().for_each(|reader| reader.seen.begin_pass());
         for backfill in [false, true] {
             if backfill && got.records - before >= LIVE_BUSY {
                 break;
@@ -431,6 +435,7 @@ impl Intake {
             to: reader.partition.position(),
             read: reader.read,
             fingerprint: reader.partition.fingerprint(),
+            caught_up: reader.has_all_of(closed.epoch_time_micros),
         });
         let ranges = ranges.collect();
         self.send(Staged::Cut(closed, ranges, expected))?;

@@ -8,7 +8,9 @@ use trueup_ledger::{Epoch, PartitionId, Position};
 use trueup_sinks::InputRange;
 use trueup_sources::{Format, Partition, Polled, SourceError, Transport};
 
+use super::clock::now_micros;
 use super::replay::{Past, beginning};
+use super::seen::Seen;
 use super::worker::Barred;
 use super::{RunError, Source};
 
@@ -45,6 +47,8 @@ pub(crate) struct Reader {
     pub(crate) read: u64,
     /// What of the open epoch is quarantined already, where it is committed.
     pub(crate) barred: Barred,
+    /// Whether it has been read to its end.
+    pub(crate) seen: Seen,
     /// Since when the source does not answer, and when it is asked again.
     pub(crate) away: Option<Away>,
 }
@@ -104,6 +108,7 @@ pub(crate) fn open(
                 from: beginning(),
                 read: 0,
                 barred: None,
+                seen: Seen::default(),
                 away: None,
             });
         }
@@ -183,7 +188,13 @@ impl Reader {
         if self.away.is_some_and(|away| now < away.ask_again) {
             return Ok(Polled::Idle);
         }
-        match self.partition.poll(limit, until) {
+        let polled = self.partition.poll(limit, until);
+        match &polled {
+            Ok(Polled::Batch(_)) => self.seen.given(),
+            Ok(Polled::Idle) => self.seen.nothing(now, now_micros()),
+            Err(_) => self.seen.away(),
+        }
+        match polled {
             Err(error @ SourceError::Unavailable { .. }) => {
                 let since = self.away.map_or(now, |away| away.since);
                 if since.elapsed() >= UNAVAILABLE_MAX {
@@ -226,6 +237,12 @@ impl Reader {
                  created anew?"
             ),
         })
+    }
+
+    /// Whether all of the partition has been read, as an epoch with this time may say it.
+    pub(crate) fn has_all_of(&self, epoch_time: i64) -> bool {
+        let at_end = self.end.is_some().then(|| self.caught_up());
+        self.seen.caught_up(at_end, epoch_time)
     }
 
     /// Whether the run needs nothing more of this partition.

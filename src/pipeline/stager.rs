@@ -49,6 +49,7 @@ pub(crate) struct RangeRead {
     pub(crate) to: Position,
     pub(crate) read: u64,
     pub(crate) fingerprint: Option<String>,
+    pub(crate) caught_up: bool,
 }
 
 /// What the committer is told, by the stagers and by the intake.

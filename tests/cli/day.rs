@@ -12,7 +12,9 @@ use tempfile::TempDir;
 use trueup_ledger::Timestamp;
 use trueup_sinks::record::sha256_hex;
 
-use crate::{done, fails};
+use crate::{done, fails, trueup};
+
+mod ready;
 
 const RULES: [&str; 6] =
     ["--clearing", "acmepay=clearing", "--statement-mismatch-after", "0s", "--alert-grace", "0s"];
@@ -91,9 +93,18 @@ impl Books {
 
     /// Asks whether a day is ready; returns the reasons, without those of completeness.
     fn reasons(&self, code: i32, tenant: &str, date: &str) -> Vec<(String, String, u64)> {
+        self.reasons_with(code, (tenant, date), &[])
+    }
+
+    fn reasons_with(
+        &self,
+        code: i32,
+        (tenant, date): (&str, &str),
+        more: &[&str],
+    ) -> Vec<(String, String, u64)> {
         let store = self.store();
         let ask = ["ready", "--store", &store, "--tenant", tenant, "--date", date];
-        let ended = fails(code, &[ask.as_slice(), &["--format", "json"]].concat());
+        let ended = fails(code, &[ask.as_slice(), &["--format", "json"], more].concat());
         let answer: Value = serde_json::from_str(&ended.out).unwrap();
         assert_eq!(answer["ready"], code == 0);
         let reasons = answer["reasons"].as_array().unwrap();
@@ -176,6 +187,7 @@ fn a_day_is_ready_or_every_reason_why_not_is_told() {
     let table = fails(1, &ask);
     assert!(table.out.contains("1 ledger_only, 1 statement_only"), "{}", table.out);
     assert!(table.err.contains("is not ready at epoch"), "{}", table.err);
+    assert!(table.out.contains("quarantine list --each --open"), "{}", table.out);
     let beta = owned(&[("unknown_tenant", "beta", 1), ("quarantined", "beta", 1)]);
     assert_eq!(books.reasons(1, "beta", &yesterday)[..2], beta);
     // At an earlier epoch it was ready.
@@ -219,6 +231,12 @@ fn alerts_are_raised_and_resolved_commit_by_commit() {
     assert!(alerts(&store, &["--from", "4"]).is_empty());
     fails(2, &["alerts", "--store", &store, "--from", "9"]);
     follow(&books, &store);
+    // Whoever hears of an error hears where to go on.
+    fs::write(Path::new(&store).join("commits/00000000000000000004.json"), "{}").unwrap();
+    let ended = trueup(&["alerts", "--store", &store, "--from", "3"]);
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.out.starts_with("resolved"), "{}", ended.out);
+    assert!(ended.err.contains("read through commit 3; go on with --from 4"), "{}", ended.err);
 }
 
 /// A follower hears of a commit that is made while it waits, and says where to go on.
@@ -278,6 +296,28 @@ fn differences_are_carried_forward_with_their_age() {
     assert!(table.err.contains("3 open differences"), "{}", table.err);
     let none = done(&[ask.as_slice(), &["--processor", "none"]].concat()).out;
     assert_eq!(none.lines().count(), 1);
+}
+
+#[test]
+fn a_difference_is_not_left_out_for_a_date_that_nobody_told() {
+    let books = Books::new();
+    let (store, log) = (books.store(), books.path("log.jsonl"));
+    let records = [
+        sale("ledger", 0, "1"),
+        sale("differs", 0, "7"),
+        statement("differs", -1, "6"),
+        sale("both", -1, "7"),
+        statement("both", -2, "6"),
+    ];
+    fs::write(&log, records.concat()).unwrap();
+    // The detector is not due, so that only the dates of the ledger are known.
+    let rules = ["--clearing", "acmepay=clearing", "--statement-mismatch-after", "30d"];
+    let run = ["run", "--store", &store, "--input", &log, "--until-caught-up"];
+    done(&[run.as_slice(), &rules].concat());
+    let ask = ["reconcile", "--store", &store, "--tenant", "acme", "--format", "csv", "--date"];
+    let out = done(&[ask.as_slice(), &[&day(-1)]].concat()).out;
+    let expected = ["acmepay,both,EUR,7,6,1,differs,,", "acmepay,differs,EUR,7,6,1,differs,,"];
+    assert_eq!(out.lines().skip(1).collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -371,7 +371,15 @@ fn after_a_fix_all_of_a_reason_are_redriven_and_the_others_stay() {
     let to = Position { offset: 10, ..Position::default() };
     let (source, partition) = ("input".to_owned(), "0".to_owned());
     let from = Position::default();
-    commit.inputs.push(InputRange { source, partition, from, to, counts, fingerprint: None });
+    commit.inputs.push(InputRange {
+        source,
+        partition,
+        from,
+        to,
+        counts,
+        fingerprint: None,
+        caught_up: false,
+    });
     CommitLog::open(&store).unwrap().append(&commit).unwrap();
 
     let place = ["quarantine", "redrive", "--store", text(&books.store), "--by", "ada"];

@@ -1,115 +1,98 @@
-//! Records of a tenant that were not accepted and not redriven since. A record that says nobody's
-//! name may be anybody's, so it counts for everybody.
+//! Records of a tenant that were not accepted, less those whose redrives were read. A record that
+//! says nobody's name may be anybody's, so it counts for everybody.
+//!
+//! A redrive that no commit up to the epoch has read changes nothing yet. Of the last commit it is a
+//! reason of its own, since another command cures it; of an earlier one nothing that came later is told.
 
 use std::sync::Arc;
 
 use anyhow::Context;
 use trueup_ledger::Epoch;
-use trueup_sinks::{QUARANTINE, Redrives, scan_quarantine_file};
+use trueup_sinks::redrive::read_redrive;
+use trueup_sinks::{REDRIVE, Redrives, Retry};
 
 use super::Question;
 use super::reasons::Reason;
+use super::tenant::tenant;
+use crate::commands::quarantine::scan;
 
-/// The longest name of a tenant, in characters.
-const TENANT_CHARS_MAX: usize = 64;
+/// How many records there are of the tenant, and of whom cannot be told.
+#[derive(Default)]
+struct Counted {
+    own: u64,
+    anybodys: u64,
+}
+
+impl Counted {
+    fn add(&mut self, asked: &str, raw: &[u8]) {
+        match tenant(raw) {
+            Some(tenant) => self.own += u64::from(tenant == asked),
+            None => self.anybodys += 1,
+        }
+    }
+}
 
 pub(super) fn reasons(asked: &Question<'_>) -> anyhow::Result<Vec<Reason>> {
-    let log = &asked.opened.log;
-    let redriven = Redrives::open(Arc::clone(log.store())).context("reading what was re-driven")?;
-    let (mut own, mut anybodys) = (0, 0);
-    for commit in log.iter(Epoch(1), asked.epoch) {
-        let commit = commit.context("reading the commits")?;
-        for file in commit.files.iter().filter(|file| file.view == QUARANTINE) {
-            scan_quarantine_file(&**log.store(), file, |record| {
-                if redriven.of(record.source, record.partition, record.position).is_some() {
-                    return Ok(());
+    let read_below = read_below(asked)?;
+    let store = asked.opened.log.store();
+    let redriven = Redrives::open(Arc::clone(store)).context("reading what was re-driven")?;
+    let is_last = asked.epoch == asked.opened.head;
+    let (mut open, mut unread, mut later) = (Counted::default(), Counted::default(), false);
+    scan(asked.opened, asked.epoch, |record| {
+        let audit = redriven.of(record.source, record.partition, record.position);
+        match audit {
+            Some(audit) if audit.number < read_below => {}
+            Some(audit) if is_last => {
+                unread.add(asked.tenant, record.raw);
+                // Who mended it may have found out whose it is.
+                if audit.replaced && tenant(record.raw).as_deref() != Some(asked.tenant) {
+                    let mended = read_redrive(&**store, audit.number, Retry::default())?;
+                    let mended = mended.and_then(|redrive| tenant(&redrive.raw));
+                    unread.own += u64::from(mended.as_deref() == Some(asked.tenant));
                 }
-                match tenant(record.raw) {
-                    Some(tenant) => own += u64::from(tenant == asked.tenant),
-                    None => anybodys += 1,
-                }
-                anyhow::Ok(())
-            })?;
-        }
-    }
-    let mut reasons = Vec::new();
-    let show = ["quarantine", "list", "--each"];
-    if own > 0 {
-        let what = "records of the tenant were not accepted".to_owned();
-        reasons.push(asked.reason(("quarantined", asked.tenant, own), what, &show));
-    }
-    if anybodys > 0 {
-        let what = "records were not accepted that may be of any tenant".to_owned();
-        reasons.push(asked.reason(("quarantined_of_anybody", "", anybodys), what, &show));
-    }
-    Ok(reasons)
-}
-
-/// Returns the tenant that a record names, as well as can be told of what is no event: a `tenant` in
-/// its outermost object, once, or several times the same.
-fn tenant(raw: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(raw).ok()?;
-    let mut found: Option<String> = None;
-    let (mut depth, mut place) = (0_i32, 0);
-    while let Some(byte) = text.as_bytes().get(place) {
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            b'"' => {
-                let key = literal(&text[place..])?;
-                place += key.len();
-                let value = text[place..].trim_start().strip_prefix(':').map(str::trim_start);
-                if let (1, "\"tenant\"", Some(value)) = (depth, key, value) {
-                    let name: String = serde_json::from_str(literal(value)?).ok()?;
-                    if found.as_ref().is_some_and(|found| *found != name) {
-                        return None;
-                    }
-                    found = Some(name);
-                }
-                continue;
             }
-            _ => {}
+            _ => {
+                later |= audit.is_some();
+                open.add(asked.tenant, record.raw);
+            }
         }
-        place += 1;
-    }
-    found.filter(|name| (1..=TENANT_CHARS_MAX).contains(&name.chars().count()))
-}
-
-/// Returns the text in quotes that something begins with, as it is written.
-fn literal(text: &str) -> Option<&str> {
-    let mut escaped = false;
-    let inner = text.strip_prefix('"')?;
-    let end = inner.bytes().position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
+        anyhow::Ok(())
     })?;
-    Some(&text[..end + 2])
+    // The list leaves out as not open what was redriven since.
+    let list: &[&str] = &["quarantine", "list", "--each", "--open"];
+    let (show, all) = (if later { &list[..3] } else { list }, &list[..3]);
+    let what = |what: &str| what.to_owned();
+    let not_read = "redriven, and in no commit yet: run or restart `trueup run`";
+    let found = [
+        (
+            ("quarantined", asked.tenant, open.own),
+            what("records of the tenant were not accepted"),
+            show,
+        ),
+        (
+            ("quarantined_of_anybody", "", open.anybodys),
+            what("records were not accepted that may be of any tenant"),
+            show,
+        ),
+        (("redriven_not_read", asked.tenant, unread.own), what(not_read), all),
+        (
+            ("redriven_not_read", "", unread.anybodys),
+            format!("of whom cannot be told; {not_read}"),
+            all,
+        ),
+    ];
+    let found = found.into_iter().filter(|((.., count), ..)| *count > 0);
+    Ok(found.map(|(of, what, show)| asked.reason(of, what, show)).collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tenant_is_told_only_where_the_record_says_it() {
-        let rows: &[(&str, Option<&str>)] = &[
-            (r#"{"v":1,"tenant":"acme","amount":1e5}"#, Some("acme")),
-            (r#"{"metadata":{"tenant":"other"},"tenant" : "a\"c\u00e9"}"#, Some("a\"cé")),
-            (r#"{"tenant":"acme","tenant":"acme"}"#, Some("acme")),
-            (r#"{"tenant":"acme","tenant":"b"}"#, None),
-            // What is broken behind it hides no name; what is broken before it may.
-            (r#"{"tenant":"acme","postings":[{,,"#, Some("acme")),
-            (r#"{"text":"never ends,"tenant":"acme"}"#, None),
-            (r#"{"metadata":{"tenant":"other"}}"#, None),
-            (r#"{"note":"tenant","tenant":7}"#, None),
-            (r#"{"tenant":""}"#, None),
-            (r#"["tenant","acme"]"#, None),
-            ("", None),
-        ];
-        for (raw, expected) in rows {
-            assert_eq!(tenant(raw.as_bytes()).as_deref(), *expected, "{raw}");
-        }
-        assert_eq!(tenant(b"{\"tenant\":\"a\"\xff}"), None);
+/// Returns the number before which all redrives were read by commits up to the epoch. The position of
+/// the source is the number of the next one.
+fn read_below(asked: &Question<'_>) -> anyhow::Result<u64> {
+    let mut below = 0;
+    for commit in asked.opened.log.iter(Epoch(1), asked.epoch) {
+        let commit = commit.context("reading the commits")?;
+        let read = commit.inputs.iter().filter(|input| input.source == REDRIVE);
+        below = read.map(|input| input.to.offset).fold(below, u64::max);
     }
+    Ok(below)
 }

@@ -9,7 +9,8 @@ use trueup_ledger::table::Rows;
 use trueup_ledger::{Timestamp, View};
 use trueup_sinks::snapshot_at;
 
-use super::{Question, quarantined};
+use super::{Question, behind, quarantined};
+use crate::cli::TOLD_ELSEWHERE;
 use crate::commands::fields::{DAY_MICROS, Fields, command, fields, of_tenant, two_names};
 use crate::commands::filter::Filter;
 
@@ -27,14 +28,14 @@ pub(super) struct Reason {
     pub(super) show: String,
 }
 
-/// Imbalances that are told as another reason, from the view that says more of them.
-const TOLD_ELSEWHERE: [&str; 2] = ["sequence_gap", "statement_mismatch"];
+/// How many imbalances of the detectors that were accepted there are.
+pub(super) type Accepted<'a> = BTreeMap<&'a str, u64>;
 
 /// What the lines of all transactions sum to.
 const OF_ALL: [&str; 2] = ["shard_imbalance", "trial_imbalance"];
 
-/// Finds all reasons.
-pub(super) fn all(asked: &Question<'_>) -> anyhow::Result<Vec<Reason>> {
+/// Finds all reasons, and counts the imbalances that are none because they are accepted.
+pub(super) fn all<'a>(asked: &Question<'a>) -> anyhow::Result<(Vec<Reason>, Accepted<'a>)> {
     let of = |view| of_tenant(asked.opened, view, asked.tenant, asked.epoch);
     let imbalances = of(View::Imbalances)?;
     let continuity = of(View::SourceContinuity)?;
@@ -42,7 +43,12 @@ pub(super) fn all(asked: &Question<'_>) -> anyhow::Result<Vec<Reason>> {
     let quality = of(View::DataQuality)?;
     let seen = [&imbalances, &continuity, &reconciliation, &quality];
     let mut reasons = Vec::new();
-    reasons.extend(day_not_over(asked));
+    let day_end = (i64::from(asked.date) + 1) * DAY_MICROS;
+    if asked.epoch_time < day_end {
+        reasons.push(day_not_over(asked, day_end));
+    } else {
+        reasons.extend(behind::reasons(asked, day_end)?);
+    }
     if seen.iter().all(|rows| rows.0.is_empty()) && is_unknown(asked)? {
         reasons.push(asked.reason(
             ("unknown_tenant", asked.tenant, 1),
@@ -53,13 +59,21 @@ pub(super) fn all(asked: &Question<'_>) -> anyhow::Result<Vec<Reason>> {
     let later = Later::find(asked, &imbalances, &reconciliation)?;
     reasons.extend(gaps(asked, &continuity));
     reasons.extend(incomplete(asked, &quality));
-    reasons.extend(open(asked, &imbalances, &later));
+    let mut accepted = asked.accept.iter().map(|name| (name.as_str(), 0)).collect();
+    reasons.extend(open(asked, &imbalances, &later, &mut accepted));
     reasons.extend(unmatched(asked, &reconciliation, &later));
     reasons.extend(quarantined::reasons(asked)?);
-    Ok(reasons)
+    Ok((reasons, accepted))
 }
 
 impl Question<'_> {
+    /// Returns the command that asks the same of the last commit, which moves on.
+    pub(super) fn again(&self) -> String {
+        let date = Timestamp::display_date(self.date);
+        let words = ["trueup", "ready", "--store", self.place, "--tenant", self.tenant, "--date"];
+        command(&[words.as_slice(), &[&date]].concat())
+    }
+
     /// Builds a reason; the command gets store, tenant and epoch where it takes them.
     pub(super) fn reason(
         &self,
@@ -79,20 +93,12 @@ impl Question<'_> {
 }
 
 /// The events of a day may still be on their way until a commit is made after it.
-fn day_not_over(asked: &Question<'_>) -> Option<Reason> {
-    let end = (i64::from(asked.date) + 1) * DAY_MICROS;
+fn day_not_over(asked: &Question<'_>, end: i64) -> Reason {
     let shown = Timestamp::display_micros;
     let what =
-        || format!("the commit is of {}, the day ends at {}", shown(asked.epoch_time), shown(end));
-    let date = Timestamp::display_date(asked.date);
-    let show = ["trueup", "ready", "--store", asked.place, "--tenant", asked.tenant, "--date"];
-    (asked.epoch_time < end).then(|| Reason {
-        reason: "day_not_over",
-        subject: date.clone(),
-        count: 1,
-        what: what(),
-        show: command(&[show.as_slice(), &[&date]].concat()),
-    })
+        format!("the commit is of {}, the day ends at {}", shown(asked.epoch_time), shown(end));
+    let subject = Timestamp::display_date(asked.date);
+    Reason { reason: "day_not_over", subject, count: 1, what, show: asked.again() }
 }
 
 /// Says whether no view has a row of the tenant.
@@ -146,13 +152,23 @@ fn incomplete(asked: &Question<'_>, quality: &Rows) -> Vec<Reason> {
     fields(View::DataQuality, quality).filter(is_open).map(reason).collect()
 }
 
-fn open(asked: &Question<'_>, imbalances: &Rows, later: &Later) -> Vec<Reason> {
+fn open(
+    asked: &Question<'_>,
+    imbalances: &Rows,
+    later: &Later,
+    accepted: &mut Accepted<'_>,
+) -> Vec<Reason> {
     let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for row in fields(View::Imbalances, imbalances) {
         let detector = row.text("detector");
-        if !TOLD_ELSEWHERE.contains(&detector) && !later.explains(row) {
-            *counts.entry((detector, row.text("severity"))).or_default() += 1;
+        if TOLD_ELSEWHERE.contains(&detector) || later.explains(row) {
+            continue;
         }
+        let count = match accepted.get_mut(detector) {
+            Some(accepted) => accepted,
+            None => counts.entry((detector, row.text("severity"))).or_default(),
+        };
+        *count += 1;
     }
     let reason = |((detector, severity), count): ((&str, &str), u64)| {
         let code = match detector {
@@ -171,7 +187,9 @@ fn unmatched(asked: &Question<'_>, reconciliation: &Rows, later: &Later) -> Vec<
     let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
     for row in fields(View::Reconciliation, reconciliation) {
         let state = row.text("state");
-        if state != "matched" && !later.transactions.contains(row.text("reference")) {
+        // Where there is a statement, that one may be of the day.
+        let is_later = state == "ledger_only" && later.transactions.contains(row.text("reference"));
+        if state != "matched" && !is_later {
             *counts.entry(row.text("processor")).or_default().entry(state).or_default() += 1;
         }
     }
@@ -188,6 +206,7 @@ fn unmatched(asked: &Question<'_>, reconciliation: &Rows, later: &Later) -> Vec<
 
 /// What is of a later day only: transactions that have postings, all of them effective after it.
 struct Later {
+    date: i32,
     transactions: BTreeSet<String>,
     /// Currencies in which all transactions that do not balance are of a later day.
     currencies: BTreeSet<String>,
@@ -229,20 +248,28 @@ impl Later {
             }
         }
         currencies.retain(|currency| !disturbed.contains(currency));
-        Ok(Later { transactions, currencies })
+        Ok(Later { date: asked.date, transactions, currencies })
     }
 
     /// Says whether an imbalance is there because of a later day alone.
     fn explains(&self, row: Fields<'_>) -> bool {
-        if OF_ALL.contains(&row.text("detector")) {
+        let detector = row.text("detector");
+        if OF_ALL.contains(&detector) {
             // They are the sums of what does not balance.
             return self.currencies.contains(row.text("currency"));
+        }
+        if detector == "late_into_closed_period" {
+            // A line that is of a later day changes the whole of its month.
+            let (_, month) = two_names(row.text("subject"));
+            let first = Timestamp::parse_date(&format!("{month}-01"));
+            return first.is_some_and(|first| first > self.date);
         }
         transaction(row).is_some_and(|id| self.transactions.contains(&id))
     }
 }
 
-/// Returns the transaction that an imbalance is of, where it is of one.
+/// Returns the transaction whose lines tell of which day an imbalance is. A `conflict` has none: the
+/// event that was not taken may be of any day.
 fn transaction(row: Fields<'_>) -> Option<String> {
     let subject = row.text("subject");
     match row.text("detector") {
@@ -253,7 +280,7 @@ fn transaction(row: Fields<'_>) -> Option<String> {
         | "over_captured"
         | "hold_already_resolved"
         | "stuck_hold" => Some(subject.to_owned()),
-        "conflict" | "delayed_event" | "late_into_closed_period" => {
+        "delayed_event" => {
             // Of an event without transaction the first name is empty.
             Some(two_names(subject).0).filter(|id| !id.is_empty())
         }
