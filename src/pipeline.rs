@@ -351,6 +351,7 @@ fn start(
         orders,
         report,
         stop_told: false,
+        all_read_told: false,
         checkpoints: Arc::clone(&checkpoints),
         last: since,
         last_checkpoint: since,

@@ -47,7 +47,9 @@ pub(crate) enum State {
     /// It has no records of the epoch, and something falls due behind this instant, which is over
     /// by its own clock.
     Due(i64),
-    /// There is nothing more to read, and there will not be; nothing is due that it has not told.
+    /// There is nothing more to read, and there will not be.
+    AllRead,
+    /// The same, and nothing is due that it has not told.
     CaughtUp,
     /// It was told to stop.
     Stopping,
@@ -126,6 +128,8 @@ struct Known {
     full: bool,
     cadence: Cadence,
     clock: Clock,
+    /// Who has read all: what is closed once all have may be the last epoch.
+    all_read: BTreeSet<usize>,
     caught_up: BTreeSet<usize>,
     ended: bool,
 }
@@ -147,6 +151,7 @@ impl Conductor {
             full: false,
             cadence,
             clock,
+            all_read: BTreeSet::new(),
             caught_up: BTreeSet::new(),
             ended: false,
         };
@@ -161,6 +166,7 @@ impl Conductor {
         match report.state {
             _ if known.ended => {}
             State::Live => drop(known.live.insert(process)),
+            State::AllRead => drop(known.all_read.insert(process)),
             State::Stopping if known.live.len() == self.processes => self.end(&mut known),
             // Whoever still reads again what is committed would have to come to its end first.
             State::Stopping => {
@@ -188,6 +194,7 @@ impl Conductor {
 
     fn close(&self, known: &mut Known, last: bool) {
         let epoch = known.open;
+        let last = last || known.all_read.len() == self.processes;
         let checkpoint = known.cadence.take(epoch, known.full, last);
         let replay = epoch <= self.head;
         // One that is committed already keeps its time, which each process knows.
@@ -214,7 +221,7 @@ mod tests {
     use super::super::StateOptions;
     use super::super::checkpoints::Checkpoints;
     use super::*;
-    use State::{CaughtUp, Due, Enough, Filled, Full, Live, Stopping};
+    use State::{AllRead, CaughtUp, Due, Enough, Filled, Full, Live, Stopping};
     use std::sync::Arc;
 
     fn cadence(memory_limit: u64) -> Cadence {
@@ -309,6 +316,23 @@ mod tests {
                 &["close 3 again, checkpoint", "close 4 again", "close 5, checkpoint", "end 5"],
             ),
             (&[(0, 3, Enough), (1, 3, Stopping)], &["close 3 again", "end 0"]),
+            // One has the last records and no room for more, while the other looks what is due.
+            (
+                &[
+                    (0, 3, Enough),
+                    (0, 4, Enough),
+                    one,
+                    two,
+                    (0, 5, AllRead),
+                    (1, 5, AllRead),
+                    (1, 5, Filled),
+                    (1, 5, CaughtUp),
+                    (1, 5, Enough),
+                    (0, 6, CaughtUp),
+                    (1, 6, CaughtUp),
+                ],
+                &["close 3 again", "close 4 again", "close 5, checkpoint", "end 5"],
+            ),
         ];
         for (reports, expected) in rows {
             assert_eq!(orders_since(2, cadence(1 << 30), 2, reports), *expected, "{reports:?}");

@@ -57,6 +57,8 @@ pub(crate) struct Intake {
     pub(crate) report: Box<dyn Fn(Report) + Send>,
     /// Whether it has been reported that this process is to stop.
     pub(crate) stop_told: bool,
+    /// Whether it has been reported that this process has read all.
+    pub(crate) all_read_told: bool,
     pub(crate) checkpoints: Arc<Checkpoints>,
     /// The last epoch that was closed, and the last one with a checkpoint.
     pub(crate) last: Epoch,
@@ -323,6 +325,10 @@ impl Intake {
             }
             let before = got.records;
             self.pass(readers, epoch, &mut got)?;
+            if !self.all_read_told && self.has_all(readers) {
+                self.all_read_told = true;
+                self.report(epoch, State::AllRead);
+            }
             if before == 0 && got.records > 0 {
                 first_record = Some(Instant::now());
                 self.report(epoch, State::Filled);
