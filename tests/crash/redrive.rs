@@ -286,7 +286,15 @@ fn quarantine_the_first(books: &Books) -> Position {
     let (source, partition) = ("input".to_owned(), "0".to_owned());
     let (from, fingerprint) = (Position::default(), None);
     let to_of = to.clone();
-    commit.inputs.push(InputRange { source, partition, from, to: to_of, counts, fingerprint });
+    commit.inputs.push(InputRange {
+        source,
+        partition,
+        from,
+        to: to_of,
+        counts,
+        fingerprint,
+        caught_up: true,
+    });
     CommitLog::open(&store).unwrap().append(&commit).unwrap();
     to
 }
