@@ -1,7 +1,7 @@
 //! The rules that rows depend on, as commits keep them: a text that says what is not the rule anyway.
 //!
 //! Guarantee: equal rules have equal texts, and what a text leaves out has one meaning for ever, that
-//! of [`unsaid`]. Whoever has the store alone can read it: nobody needs to find the configuration of
+//! of `unsaid`. Whoever has the store alone can read it: nobody needs to find the configuration of
 //! the time to verify it.
 //!
 //! Left out: whether a store can be gone on with. One that an earlier build wrote has equal rules and
@@ -16,7 +16,7 @@ use trueup_ledger::{Delayed, Rules, Timestamp};
 
 use crate::exit;
 
-/// What is not as [`unsaid`], in this order. Times are in microseconds.
+/// What is not as `unsaid`, in this order. Times are in microseconds.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {

@@ -1,6 +1,6 @@
 //! `source_continuity`: how completely the sequence of each service has arrived.
 //!
-//! In: the collection of services with their continuity; [`crate::controls`] keeps it, beside what
+//! In: the collection of services with their continuity; `controls` keeps it, beside what
 //! else is kept of a sequence. Out: its rows. Key: tenant, service. State: none; the set of numbers
 //! seen, as that operator keeps it, is defined here.
 
