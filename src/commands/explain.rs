@@ -9,6 +9,7 @@ use trueup_ledger::table::Rows;
 use trueup_ledger::{Amount, Datum, Epoch, Row, Scale, Table, Value, View};
 use trueup_sinks::rows_at;
 
+use super::fields::Fields;
 use super::filter::Filter;
 use super::output::{self, Column, Kind, note};
 use super::query;
@@ -55,7 +56,8 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let mut sums: BTreeMap<&str, Sums> = BTreeMap::new();
     let mut grid = Vec::with_capacity(lines.len());
     for line in &lines {
-        let sum = sums.entry(text(View::Postings, line, "currency")).or_default();
+        let sum =
+            sums.entry(Fields { view: View::Postings, row: line }.text("currency")).or_default();
         sum.add(line).with_context(|| format!("summing up {}", args.account))?;
         grid.push(cells(line, &statuses, sum.balance(), opened.scale));
     }
@@ -99,8 +101,10 @@ fn statuses(
     epoch: Epoch,
 ) -> anyhow::Result<HashMap<(String, String), String>> {
     const VIEW: View = View::TransactionTotals;
-    let transactions: BTreeSet<&str> =
-        lines.iter().map(|line| text(View::Postings, line, "transaction_id")).collect();
+    let transactions: BTreeSet<&str> = lines
+        .iter()
+        .map(|line| Fields { view: View::Postings, row: line }.text("transaction_id"))
+        .collect();
     let place = VIEW.column_index("transaction_id").unwrap_or(usize::MAX);
     let of_tenant = Filter::default().text(VIEW, "tenant", tenant);
     let wants = |table: &Table, row: usize| {
@@ -111,7 +115,7 @@ fn statuses(
     let rows = rows_at(&opened.log, VIEW, Some(epoch), Some(&wants))
         .with_context(|| format!("reading {} at epoch {epoch}", VIEW.name()))?;
     let of_row = |row: &Row| {
-        let field = |name| text(VIEW, row, name).to_owned();
+        let field = |name| Fields { view: VIEW, row }.text(name).to_owned();
         ((field("transaction_id"), field("currency")), field("status"))
     };
     Ok(rows.0.keys().map(of_row).collect())
@@ -127,27 +131,13 @@ fn datum<'a>(line: &'a Row, column: &str) -> Option<&'a Datum> {
     line.get(View::Postings.column_index(column)?)
 }
 
-fn text<'a>(view: View, row: &'a Row, column: &str) -> &'a str {
-    match view.column_index(column).and_then(|place| row.get(place)) {
-        Some(Datum::Text(text)) => text,
-        _ => "",
-    }
-}
-
-fn units(view: View, row: &Row, column: &str) -> i128 {
-    match view.column_index(column).and_then(|place| row.get(place)) {
-        Some(Datum::Amount(units)) => *units,
-        _ => 0,
-    }
-}
-
 fn cells(
     line: &Row,
     statuses: &HashMap<(String, String), String>,
     balance: i128,
     scale: Scale,
 ) -> Vec<String> {
-    let field = |name: &str| text(View::Postings, line, name).to_owned();
+    let field = |name: &str| Fields { view: View::Postings, row: line }.text(name).to_owned();
     let status = statuses.get(&(field("transaction_id"), field("currency")));
     let cell = |column: &Column| match column.name {
         "transaction_status" => status.cloned().unwrap_or_default(),
@@ -169,7 +159,7 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, line: &Row) -> anyhow::Result<()> {
-        let field = |name| text(View::Postings, line, name);
+        let field = |name| Fields { view: View::Postings, row: line }.text(name);
         let sum = match (field("status"), field("side")) {
             ("posted", "debit") => &mut self.posted_debits,
             ("posted", "credit") => &mut self.posted_credits,
@@ -179,7 +169,7 @@ impl Sums {
                 return Err(exit::difference(format!("a line is {status:?} on side {side:?}")));
             }
         };
-        let amount = units(View::Postings, line, "amount");
+        let amount = Fields { view: View::Postings, row: line }.units("amount");
         *sum = sum
             .checked_add(amount)
             .ok_or_else(|| exit::difference("the sum of the lines passes 38 digits"))?;
@@ -201,7 +191,7 @@ impl Sums {
             ("pending_credits", self.pending_credits),
             ("balance", self.balance()),
         ];
-        let published = |name| units(View::Balances, row, name);
+        let published = |name| Fields { view: View::Balances, row }.units(name);
         sums.into_iter()
             .filter(|(name, sum)| published(name) != *sum)
             .map(|(name, sum)| {
@@ -214,7 +204,8 @@ impl Sums {
 
 /// Compares the sums with the published balances: `Ok` where they add up.
 fn verdict(sums: &BTreeMap<&str, Sums>, balances: &Rows, scale: Scale) -> Result<String, String> {
-    let rows = balances.0.keys().map(|row| (text(View::Balances, row, "currency"), row));
+    let rows =
+        balances.0.keys().map(|row| (Fields { view: View::Balances, row }.text("currency"), row));
     let published: BTreeMap<&str, &Row> = rows.collect();
     let currencies: BTreeSet<&str> = sums.keys().chain(published.keys()).copied().collect();
     let (mut right, mut wrong) = (Vec::new(), Vec::new());
@@ -252,7 +243,7 @@ fn nothing(opened: &Opened, args: &ExplainArgs, epoch: Epoch) -> anyhow::Result<
     let wants = |table: &Table, row| of_tenant.wants(table, row);
     let rows = rows_at(&opened.log, View::Balances, Some(epoch), Some(&wants))?;
     let accounts: BTreeSet<&str> =
-        rows.0.keys().map(|row| text(View::Balances, row, "account")).collect();
+        rows.0.keys().map(|row| Fields { view: View::Balances, row }.text("account")).collect();
     let (tenant, account) = (&args.tenant, &args.account);
     let hint = match nearest(account, accounts.iter().copied()) {
         _ if accounts.is_empty() => format!("tenant {tenant} has no balances at all"),

@@ -26,6 +26,7 @@ use trueup_ledger::{Amount, Datum, Epoch, Row, Side, Table, Value, View};
 use trueup_sinks::rows_at;
 
 use super::check;
+use crate::commands::fields::Fields;
 use crate::commands::filter::Filter;
 use crate::commands::store::Opened;
 use crate::exit;
@@ -117,25 +118,11 @@ fn added(a: i128, b: i128) -> anyhow::Result<i128> {
     sum.ok_or_else(|| exit::failed("a sum has more than 38 digits"))
 }
 
-fn text<'a>(view: View, row: &'a Row, column: &str) -> &'a str {
-    match view.column_index(column).and_then(|place| row.get(place)) {
-        Some(Datum::Text(text)) => text,
-        _ => "",
-    }
-}
-
-fn units(view: View, row: &Row, column: &str) -> i128 {
-    match view.column_index(column).and_then(|place| row.get(place)) {
-        Some(Datum::Amount(units)) => *units,
-        _ => 0,
-    }
-}
-
 /// Tenant, account and currency.
 type Key<'a> = [&'a str; 3];
 
 fn key(view: View, row: &Row) -> Key<'_> {
-    ["tenant", "account", "currency"].map(|column| text(view, row, column))
+    ["tenant", "account", "currency"].map(|column| Fields { view, row }.text(column))
 }
 
 fn balances(opened: &Opened, asked: AsOf<'_>) -> anyhow::Result<Rows> {
@@ -144,14 +131,15 @@ fn balances(opened: &Opened, asked: AsOf<'_>) -> anyhow::Result<Rows> {
     let published = asked.read(opened, View::Balances, has_pending)?;
     let mut sums: BTreeMap<Key<'_>, [Sides; 2]> = BTreeMap::new();
     for line in lines.0.keys() {
+        let fields = Fields { view: LINES, row: line };
         let [posted, pending] = sums.entry(key(LINES, line)).or_default();
-        let sum = match text(LINES, line, "status") {
+        let sum = match fields.text("status") {
             "posted" => posted,
             "pending" => pending,
             status => return Err(exit::difference(format!("a line has the status {status:?}"))),
         };
-        let amount = units(LINES, line, "amount");
-        match text(LINES, line, "side") {
+        let amount = fields.units("amount");
+        match fields.text("side") {
             "debit" => sum.add(amount, 0)?,
             "credit" => sum.add(0, amount)?,
             side => return Err(exit::difference(format!("a line is on the side {side:?}"))),
@@ -191,7 +179,7 @@ fn normal_sides(published: &Rows) -> anyhow::Result<BTreeMap<Key<'_>, Side>> {
     const VIEW: View = View::Balances;
     let mut sides = BTreeMap::new();
     for row in published.0.keys() {
-        let amount = |column| units(VIEW, row, column);
+        let amount = |column| Fields { view: VIEW, row }.units(column);
         let held = added(amount("available"), -amount("balance"))?;
         let side = if held == -amount("pending_credits") {
             Side::Debit
@@ -217,9 +205,10 @@ fn trial_balance(opened: &Opened, asked: AsOf<'_>) -> anyhow::Result<Rows> {
     let days = asked.read(opened, DAYS, is_effective_day)?;
     let mut sums: BTreeMap<[&str; 2], Sides> = BTreeMap::new();
     for day in days.0.keys() {
-        let key = ["tenant", "currency"].map(|column| text(DAYS, day, column));
+        let day = Fields { view: DAYS, row: day };
+        let key = ["tenant", "currency"].map(|column| day.text(column));
         let sum = sums.entry(key).or_default();
-        sum.add(units(DAYS, day, "debits"), units(DAYS, day, "credits"))?;
+        sum.add(day.units("debits"), day.units("credits"))?;
     }
     let mut rows = Rows::default();
     for (key, sum) in sums {

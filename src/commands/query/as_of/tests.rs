@@ -172,11 +172,11 @@ impl Witness {
 }
 
 fn named<'a>(line: &'a Row, column: &str) -> &'a str {
-    text(View::Postings, line, column)
+    Fields { view: View::Postings, row: line }.text(column)
 }
 
 fn account(balance: &Row) -> String {
-    text(View::Balances, balance, "account").to_owned()
+    Fields { view: View::Balances, row: balance }.text("account").to_owned()
 }
 
 fn day(line: &Row) -> i32 {
@@ -216,9 +216,12 @@ fn every_day_and_epoch_is_what_the_reference_says() {
                 assert_eq!(all, witness.views[&view], "after the last day all of {view:?}");
             }
             for row in witness.rows(View::Balances, days[days.len() / 2], None).0.keys() {
-                let amount = |column| units(View::Balances, row, column);
+                let amount = |column| Fields { view: View::Balances, row }.units(column);
                 if (amount("pending_debits"), amount("pending_credits")) != (0, 0) {
-                    let key = (text(View::Balances, row, "tenant").to_owned(), account(row));
+                    let key = (
+                        Fields { view: View::Balances, row }.text("tenant").to_owned(),
+                        account(row),
+                    );
                     held += 1;
                     told.insert(witness.credit_normal.contains(&key));
                 }
