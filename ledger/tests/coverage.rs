@@ -3,7 +3,8 @@
 //! A case of `tests/cases/*.txt` or a test in Rust names what it holds by quoting it; see
 //! `coverage/quotations.rs`. What is not in the specification cannot be quoted, what says nothing
 //! that a test could hold is listed with the reason in `coverage/not-testable.txt`, and what
-//! nobody quotes is an error. That a test holds what it quotes is for its author to see to.
+//! nobody quotes is an error. That a test holds what it quotes is for its author to see to; what is
+//! known to be missing of a sentence that tests hold otherwise is listed in `coverage/missing.txt`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -30,6 +31,7 @@ struct Coverage {
     /// The holders of each sentence.
     holders: Vec<BTreeSet<String>>,
     not_testable: Listed,
+    missing: Listed,
     errors: Vec<String>,
 }
 
@@ -65,7 +67,7 @@ fn misquoted(text: &Text, quotation: &Quotation, found: &Found) -> String {
 }
 
 impl Coverage {
-    fn of(law: &str, quotations: &[Quotation], not_testable: Listed) -> Self {
+    fn of(law: &str, quotations: &[Quotation], not_testable: Listed, missing: Listed) -> Self {
         let text = Text::read(law, |section| (1..=4).contains(&section));
         let rest = Text::read(law, |section| section > 4);
         let mut holders = vec![BTreeSet::new(); text.sentences.len()];
@@ -82,7 +84,7 @@ impl Coverage {
                 found => errors.push(misquoted(&text, quotation, &found)),
             }
         }
-        let mut coverage = Coverage { text, holders, not_testable, errors };
+        let mut coverage = Coverage { text, holders, not_testable, missing, errors };
         coverage.judge();
         coverage
     }
@@ -91,10 +93,14 @@ impl Coverage {
     fn judge(&mut self) {
         let mut errors = Vec::new();
         let ids: BTreeSet<_> = self.text.sentences.iter().map(|sentence| &sentence.id).collect();
-        let absent = self.not_testable.keys().filter(|id| !ids.contains(id));
-        errors.extend(absent.map(|id| format!("not-testable.txt: there is no sentence {id}")));
-        let unexplained = self.not_testable.iter().filter(|(_, reason)| reason.is_empty());
-        errors.extend(unexplained.map(|(id, _)| format!("not-testable.txt: why {id}?")));
+        for (name, list) in
+            [("not-testable.txt", &self.not_testable), ("missing.txt", &self.missing)]
+        {
+            let absent = list.keys().filter(|id| !ids.contains(id));
+            errors.extend(absent.map(|id| format!("{name}: there is no sentence {id}")));
+            let unexplained = list.iter().filter(|(_, reason)| reason.is_empty());
+            errors.extend(unexplained.map(|(id, _)| format!("{name}: why {id}?")));
+        }
         for (sentence, holders) in self.text.sentences.iter().zip(&self.holders) {
             let id = &sentence.id;
             match holders.first() {
@@ -130,6 +136,9 @@ impl Coverage {
             if let Some(reason) = self.not_testable.get(&sentence.id) {
                 writeln!(page, "- *nothing to test:* {reason}").unwrap();
             }
+            if let Some(missing) = self.missing.get(&sentence.id) {
+                writeln!(page, "- ***not done:*** {missing}").unwrap();
+            }
         }
         page
     }
@@ -138,9 +147,9 @@ impl Coverage {
 #[test]
 fn every_sentence_is_held_by_a_test() {
     let quotations = Quotations::read(&root()).unwrap_or_else(|error| panic!("{error}"));
-    let not_testable = listed("not-testable.txt");
+    let (not_testable, missing) = (listed("not-testable.txt"), listed("missing.txt"));
     let law = read("docs/specification.md");
-    let coverage = Coverage::of(&law, &quotations.spec, not_testable);
+    let coverage = Coverage::of(&law, &quotations.spec, not_testable, missing);
     let (page, path) = (coverage.render(), root().join("docs/spec-coverage.md"));
     if std::env::var_os("TRUEUP_REWRITE").is_some() {
         std::fs::write(&path, &page).unwrap();
@@ -173,7 +182,7 @@ fn what_is_not_held_misquoted_or_listed_in_error_is_told() {
         entries.iter().map(|id| ((*id).to_owned(), "why".to_owned())).collect()
     };
     let errors = |quotations: &[Quotation], not_testable: &[&str]| {
-        Coverage::of(law, quotations, list(not_testable)).errors
+        Coverage::of(law, quotations, list(not_testable), list(&[])).errors
     };
     let all = [quote("The first"), quote("second. The third"), quote("The fifth")];
     assert_eq!(errors(&all, &[]), [""; 0]);
@@ -186,4 +195,8 @@ fn what_is_not_held_misquoted_or_listed_in_error_is_told() {
     assert_eq!(errors(&all, &["1.the-first"]), [held]);
     let absent = "not-testable.txt: there is no sentence 1.the-fourth";
     assert_eq!(errors(&all, &["1.the-fourth"]), [absent]);
+    let missing = |id: &str| Coverage::of(law, &all, list(&[]), list(&[id]));
+    let absent = "missing.txt: there is no sentence 1.the-fourth";
+    assert_eq!(missing("1.the-fourth").errors, [absent]);
+    assert!(missing("1.the-second").render().contains("- a test\n- ***not done:*** why\n"));
 }
