@@ -39,10 +39,30 @@ impl fmt::Display for TransactionKey {
     }
 }
 
+/// How many bytes of names are put together to be hashed in one piece, which takes half the time:
+/// nearly all that come together.
+const TOGETHER_BYTES_MAX: usize = 256;
+
 /// Returns 128 bits of BLAKE3 over `parts`, each preceded by its length, so that no two different
 /// lists of names are hashed as the same bytes.
 #[must_use]
 pub fn name_hash(parts: &[&str]) -> u128 {
+    let mut together = [0; TOGETHER_BYTES_MAX];
+    let mut rest = together.as_mut_slice();
+    for part in parts {
+        let length = (part.len() as u64).to_le_bytes();
+        let Some((place, behind)) = rest.split_at_mut_checked(length.len() + part.len()) else {
+            return long_name_hash(parts);
+        };
+        place[..length.len()].copy_from_slice(&length);
+        place[length.len()..].copy_from_slice(part.as_bytes());
+        rest = behind;
+    }
+    let length = TOGETHER_BYTES_MAX - rest.len();
+    first_128_bits(&blake3::hash(&together[..length]))
+}
+
+fn long_name_hash(parts: &[&str]) -> u128 {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -67,6 +87,15 @@ mod tests {
     fn names_do_not_run_together() {
         assert_ne!(name_hash(&["ab", "c"]), name_hash(&["a", "bc"]));
         assert_ne!(name_hash(&["ab"]), name_hash(&["ab", ""]));
+    }
+
+    #[test]
+    fn long_names_are_hashed_as_short_ones() {
+        for length in [0, 1, 100, 239, 240, 241, 500] {
+            let text = "x".repeat(length);
+            assert_eq!(name_hash(&[&text]), long_name_hash(&[&text]), "{length}");
+            assert_eq!(name_hash(&["a", &text, ""]), long_name_hash(&["a", &text, ""]), "{length}");
+        }
     }
 
     #[test]
