@@ -115,7 +115,7 @@ impl Accounts {
 
     /// Adds a balance to its account; returns the terms under which it is.
     pub(crate) fn open(&self, key: AccountKey, name: &AccountName) -> Terms {
-        let path = PathKey::of(&name.tenant, &name.account);
+        let path = PathKey::of(name.tenant(), name.account());
         let mut account = self.kept.borrow_mut().take(&path).unwrap_or_default();
         if account.balances.is_empty() {
             // Nearly every account has one currency.
@@ -131,7 +131,7 @@ impl Accounts {
 
     /// Takes a balance away from its account.
     pub(crate) fn close(&self, key: AccountKey, name: &AccountName) {
-        let path = PathKey::of(&name.tenant, &name.account);
+        let path = PathKey::of(name.tenant(), name.account());
         let mut account = self.kept.borrow_mut().take(&path).unwrap_or_default();
         let place = account.balances.binary_search(&key);
         assert!(place.is_ok(), "a balance is closed once");

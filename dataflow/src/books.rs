@@ -41,12 +41,7 @@ pub(crate) struct BookSums {
 
 impl Encode for BookSums {
     fn encode(&self, out: &mut Vec<u8>) {
-        let name = AccountName {
-            tenant: self.book.tenant.as_ref().into(),
-            account: "".into(),
-            currency: self.book.currency.as_ref().into(),
-        };
-        name.encode(out);
+        AccountName::new(&self.book.tenant, "", &self.book.currency).encode(out);
         self.sides.encode(out);
     }
 }
@@ -56,8 +51,8 @@ impl StateValue for BookSums {
         let name = AccountName::decode(reader)?;
         let book = Book {
             key: name.key(),
-            tenant: Arc::from(&*name.tenant),
-            currency: Arc::from(&*name.currency),
+            tenant: Arc::from(name.tenant()),
+            currency: Arc::from(name.currency()),
         };
         Ok(BookSums { book, sides: Sides::decode(reader)? })
     }

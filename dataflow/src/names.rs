@@ -112,50 +112,90 @@ impl DatedKey {
     }
 }
 
-/// What an [`AccountKey`] stands for.
+/// What an [`AccountKey`] stands for: the three names in one text, since a worker keeps as many of
+/// them as there are accounts and looks one up for each row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AccountName {
-    /// The tenant.
-    pub tenant: Box<str>,
-    /// The account.
-    pub account: Box<str>,
-    /// The currency.
-    pub currency: Box<str>,
+    text: Box<str>,
+    account: u32,
+    currency: u32,
 }
 
 impl AccountName {
+    /// Puts the names of a tenant, an account and a currency together.
+    ///
+    /// # Panics
+    /// Where they are longer than 4 GiB.
+    #[must_use]
+    pub fn new(tenant: &str, account: &str, currency: &str) -> AccountName {
+        let text = [tenant, account, currency].concat().into();
+        let place = |length| match u32::try_from(length) {
+            Ok(place) => place,
+            Err(_) => unreachable!("names that were admitted are short"),
+        };
+        let (account, currency) = (place(tenant.len()), place(tenant.len() + account.len()));
+        AccountName { text, account, currency }
+    }
+
+    /// Returns the tenant.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.text[..self.account as usize]
+    }
+
+    /// Returns the account.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.text[self.account as usize..self.currency as usize]
+    }
+
+    /// Returns the currency.
+    #[must_use]
+    pub fn currency(&self) -> &str {
+        &self.text[self.currency as usize..]
+    }
+
+    /// Returns how many bytes the names have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Returns the key that stands for the name.
     #[must_use]
     pub fn key(&self) -> AccountKey {
-        let hash = name_hash(&[&self.tenant, &self.account, &self.currency]);
-        if self.account.is_empty() {
+        let (tenant, account) = (self.tenant(), self.account());
+        let hash = name_hash(&[tenant, account, self.currency()]);
+        if account.is_empty() {
             // A book: nothing is declared of it, so its tenant's other books may be elsewhere.
             return AccountKey(hash);
         }
-        let shard = PathKey::of(&self.tenant, &self.account).shard();
+        let shard = PathKey::of(tenant, account).shard();
         AccountKey((hash & (u128::MAX >> 8)) | (u128::from(shard) << 120))
     }
 }
 
 /// How many names a worker remembers to have sent.
-const SENT_MAX: usize = 1 << 17;
+const SENT_MAX: usize = 1 << 18;
 
 /// Turns names into keys, and remembers which names this worker has sent on lately.
 #[derive(Debug, Default)]
 pub struct Interner {
     keys: HashMap<Box<[u8]>, (AccountKey, u32)>,
     scratch: Vec<u8>,
-    fresh: Vec<AccountName>,
+    fresh: Vec<(AccountKey, AccountName)>,
 }
 
 impl Interner {
-    /// Returns the key of an account and the bits of its tenant, and keeps its name for [`Interner::take_fresh`] the first
-    /// time it is seen; of more accounts than memory should hold, some are sent again.
+    /// Returns the key of an account and the bits of its tenant, and keeps its name for
+    /// [`Interner::take_fresh`] the first time it is seen; of more accounts than memory should hold,
+    /// some are sent again.
     pub fn account(&mut self, tenant: &str, account: &str, currency: &str) -> (AccountKey, u32) {
         self.scratch.clear();
+        // Neither accounts nor currencies contain control characters, so read from the end this is
+        // unambiguous.
         for name in [tenant, account, currency] {
-            self.scratch.extend_from_slice(&(name.len() as u64).to_le_bytes());
             self.scratch.extend_from_slice(name.as_bytes());
+            self.scratch.push(0);
         }
         if let Some(key) = self.keys.get(self.scratch.as_slice()) {
             return *key;
@@ -163,19 +203,15 @@ impl Interner {
         if self.keys.len() >= SENT_MAX {
             self.keys.clear();
         }
-        let name = AccountName {
-            tenant: tenant.into(),
-            account: account.into(),
-            currency: currency.into(),
-        };
+        let name = AccountName::new(tenant, account, currency);
         let interned = (name.key(), tenant_bits(tenant));
         self.keys.insert(self.scratch.as_slice().into(), interned);
-        self.fresh.push(name);
+        self.fresh.push((interned.0, name));
         interned
     }
 
     /// Takes the names that were not known to be sent since the last call.
-    pub fn take_fresh(&mut self) -> Vec<AccountName> {
+    pub fn take_fresh(&mut self) -> Vec<(AccountKey, AccountName)> {
         std::mem::take(&mut self.fresh)
     }
 }
@@ -194,12 +230,11 @@ impl Directory {
     ///
     /// # Panics
     /// Where another name has the same 128-bit key: their sums would be one.
-    pub fn record(&self, names: impl Iterator<Item = AccountName>) {
+    pub fn record(&self, names: impl Iterator<Item = (AccountKey, AccountName)>) {
         let mut kept = self.names.borrow_mut();
         // A name belongs to no epoch: it may be in a checkpoint before the first sum that uses it.
         kept.let_go();
-        for name in names {
-            let key = name.key();
+        for (key, name) in names {
             match kept.get(&key) {
                 Some(known) => assert_eq!(*known, name, "two accounts share one key"),
                 None => kept.put(key, name),
@@ -224,12 +259,7 @@ mod tests {
     use super::*;
 
     fn key(tenant: &str, account: &str, currency: &str) -> AccountKey {
-        let name = AccountName {
-            tenant: tenant.into(),
-            account: account.into(),
-            currency: currency.into(),
-        };
-        name.key()
+        AccountName::new(tenant, account, currency).key()
     }
 
     #[test]

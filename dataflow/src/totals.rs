@@ -26,10 +26,10 @@ pub(crate) type SharedDirectory = Rc<Directory>;
 /// Sends each name to the worker that prints it and records it there. The stream that comes out
 /// is empty: its frontier says through which epoch all names are recorded.
 pub(crate) fn record_names<'s>(
-    names: Stream<'s, u64, Vec<AccountName>>,
+    names: Stream<'s, u64, Vec<(AccountKey, AccountName)>>,
     directory: SharedDirectory,
 ) -> Stream<'s, u64, Vec<()>> {
-    let by_account = Exchange::new(|name: &AccountName| route(name.key()));
+    let by_account = Exchange::new(|(key, _): &(AccountKey, AccountName)| route(*key));
     names.unary(by_account, "RecordNames", move |_, _| {
         move |input, _output: &mut OutputBuilderSession<'_, u64, Nothing>| {
             input.for_each(|_, names| directory.record(names.drain(..)));

@@ -59,7 +59,7 @@ pub struct Changes<'s> {
     /// Changes of posted lines on clearing accounts.
     pub clearing: Stream<'s, u64, Vec<ClearingLine>>,
     /// The name of each account key that this worker uses for the first time.
-    pub names: Stream<'s, u64, Vec<AccountName>>,
+    pub names: Stream<'s, u64, Vec<(AccountKey, AccountName)>>,
     /// What became of the events, by partition.
     pub accepted: Stream<'s, u64, Vec<(u32, Accepted)>>,
 }

@@ -30,10 +30,10 @@ pub(crate) fn overdraft(
             normal_side.name(),
         );
         let finding = Finding {
-            tenant: &name.tenant,
+            tenant: name.tenant(),
             detector: "overdraft",
-            subject: &name.account,
-            currency: &name.currency,
+            subject: name.account(),
+            currency: name.currency(),
             amount,
             severity: "critical",
             detail: &detail,

@@ -147,21 +147,20 @@ impl StateValue for Holding {
 
 impl Encode for AccountName {
     fn encode(&self, out: &mut Vec<u8>) {
-        put_text(out, &self.tenant);
-        put_text(out, &self.account);
-        put_text(out, &self.currency);
+        put_text(out, self.tenant());
+        put_text(out, self.account());
+        put_text(out, self.currency());
     }
 }
 
 impl StateValue for AccountName {
     fn decode(reader: &mut Reader<'_>) -> Result<AccountName, CodecError> {
-        let tenant = reader.text()?.into();
-        let account = reader.text()?.into();
-        Ok(AccountName { tenant, account, currency: reader.text()?.into() })
+        let (tenant, account) = (reader.text()?, reader.text()?);
+        Ok(AccountName::new(tenant, account, reader.text()?))
     }
 
     fn heap_bytes(&self) -> usize {
-        self.tenant.len() + self.account.len() + self.currency.len() + 3 * size_of::<usize>()
+        self.bytes() + size_of::<usize>()
     }
 }
 

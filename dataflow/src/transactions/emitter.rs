@@ -46,8 +46,7 @@ pub(crate) struct Emitter {
     /// The processors by their clearing account.
     processors: HashMap<Box<str>, Vec<Box<str>>>,
     clearing: Vec<ClearingLine>,
-    books: Interner,
-    known_books: HashMap<AccountKey, Book, KeyHasher>,
+    books: Books,
     shards: Sums<(AccountKey, u8)>,
     pending_shards: Sums<(AccountKey, u8)>,
     interner: Interner,
@@ -66,7 +65,7 @@ pub(crate) struct Emitted {
     pub(crate) pending_shards: Shards,
     pub(crate) late: Vec<LateLine>,
     pub(crate) clearing: Vec<ClearingLine>,
-    pub(crate) names: Vec<AccountName>,
+    pub(crate) names: Vec<(AccountKey, AccountName)>,
     pub(crate) accepted: Vec<(u32, Accepted)>,
 }
 
@@ -88,8 +87,7 @@ impl Emitter {
             late: Vec::new(),
             processors,
             clearing: Vec::new(),
-            books: Interner::default(),
-            known_books: HashMap::default(),
+            books: Books::default(),
             shards: HashMap::default(),
             pending_shards: HashMap::default(),
             interner: Interner::default(),
@@ -150,7 +148,7 @@ impl Emitter {
         let shard = transaction.shard();
         let sides = Sides::of_line(line.side, line.units, diff);
         let (key, tenant_bits) = self.interner.account(tenant, account, currency);
-        let (book, _) = self.books.account(tenant, "", currency);
+        let book = self.books.key(tenant, currency);
         if line.is_pending {
             self.pending.entry(key).or_default().plus_equals(&sides);
             self.pending_shards.entry((book, shard)).or_default().plus_equals(&sides);
@@ -175,15 +173,7 @@ impl Emitter {
                 tables.push(std::mem::replace(table, Table::new(table.view())));
             }
         }
-        for name in self.books.take_fresh() {
-            let book = Book {
-                key: name.key(),
-                tenant: Arc::from(&*name.tenant),
-                currency: Arc::from(&*name.currency),
-            };
-            self.known_books.insert(book.key, book);
-        }
-        let books = &self.known_books;
+        let books = &self.books.known;
         let of_books = |((book, shard), sides)| ((books[&book].clone(), shard), sides);
         Emitted {
             tables,
@@ -198,6 +188,33 @@ impl Emitter {
             names: self.interner.take_fresh(),
             accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
         }
+    }
+}
+
+/// The books that a worker has met. Their names stay, since there are few of them.
+#[derive(Debug, Default)]
+struct Books {
+    keys: Interner,
+    known: HashMap<AccountKey, Book, KeyHasher>,
+    /// The last one: all lines of a transaction are of one tenant, and most of one currency.
+    last: Option<Book>,
+}
+
+impl Books {
+    fn key(&mut self, tenant: &str, currency: &str) -> AccountKey {
+        if let Some(last) = &self.last
+            && *last.tenant == *tenant
+            && *last.currency == *currency
+        {
+            return last.key;
+        }
+        let (key, _) = self.keys.account(tenant, "", currency);
+        for (key, name) in self.keys.take_fresh() {
+            let (tenant, currency) = (Arc::from(name.tenant()), Arc::from(name.currency()));
+            self.known.insert(key, Book { key, tenant, currency });
+        }
+        self.last = self.known.get(&key).cloned();
+        key
     }
 }
 

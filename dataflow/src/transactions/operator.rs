@@ -82,7 +82,7 @@ fn build<'s, 'i>(
         new_output::<((Book, u8), Sides)>(&mut builder);
     let (mut late_output, late) = new_output::<LateLine>(&mut builder);
     let (mut clearing_output, clearing) = new_output::<ClearingLine>(&mut builder);
-    let (mut name_output, names) = new_output::<AccountName>(&mut builder);
+    let (mut name_output, names) = new_output::<(AccountKey, AccountName)>(&mut builder);
     let (mut accepted_output, accepted) = new_output::<(u32, Accepted)>(&mut builder);
     builder.build(move |_capabilities| {
         let mut schedule = Schedule::new(resolver);

@@ -101,9 +101,15 @@ impl Balances {
             let directory = Rc::clone(&self.directory);
             directory.with_name(key, |name| {
                 let (before, after) = self.apply(key, name, &sum, terms);
+                // Lines of nothing change how many there are, and no row.
+                let shown =
+                    |holding: &Holding| holding.balance.has_lines().then(|| amounts(holding));
+                let same = shown(&before) == shown(&after);
                 for (holding, diff) in [(before, -1), (after, 1)] {
                     if holding.balance.has_lines() {
-                        push(name, &holding, &mut tables[0], diff);
+                        if !same {
+                            push(name, &holding, &mut tables[0], diff);
+                        }
                         overdraft(name, &holding, self.scale, &mut tables[1], diff);
                     }
                 }
@@ -140,18 +146,16 @@ impl Balances {
     }
 }
 
-fn push(name: &AccountName, holding: &Holding, table: &mut Table, diff: i8) {
+/// Returns the amounts of a row.
+fn amounts(holding: &Holding) -> [i128; 6] {
     let Balance { posted, pending } = holding.balance;
-    let row = [
-        Value::Text(&name.tenant),
-        Value::Text(&name.account),
-        Value::Text(&name.currency),
-        Value::Amount(posted.debits),
-        Value::Amount(posted.credits),
-        Value::Amount(pending.debits),
-        Value::Amount(pending.credits),
-        Value::Amount(posted.difference()),
-        Value::Amount(holding.available()),
-    ];
+    let (balance, available) = (posted.difference(), holding.available());
+    [posted.debits, posted.credits, pending.debits, pending.credits, balance, available]
+}
+
+fn push(name: &AccountName, holding: &Holding, table: &mut Table, diff: i8) {
+    let mut row = [Value::Text(""); 9];
+    row[..3].copy_from_slice(&[name.tenant(), name.account(), name.currency()].map(Value::Text));
+    row[3..].copy_from_slice(&amounts(holding).map(Value::Amount));
     table.push(&row, diff);
 }

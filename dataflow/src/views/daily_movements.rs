@@ -49,9 +49,13 @@ impl Days {
                 kept.put(key, after);
             }
             self.directory.with_name(key.account(), |name| {
-                for (sides, diff) in [(before, -1), (after, 1)] {
-                    if sides.has_lines() {
-                        push(name, key, sides, &mut table, diff);
+                // Lines of nothing change how many there are, and no row.
+                let same = (before.debits, before.credits) == (after.debits, after.credits);
+                if !(same && before.has_lines() && after.has_lines()) {
+                    for (sides, diff) in [(before, -1), (after, 1)] {
+                        if sides.has_lines() {
+                            push(name, key, sides, &mut table, diff);
+                        }
                     }
                 }
                 each(name, key, &change);
@@ -75,9 +79,9 @@ pub(crate) fn month_of(day: DatedKey) -> DatedKey {
 
 fn push(name: &AccountName, key: DatedKey, sides: Sides, table: &mut Table, diff: i8) {
     let row = [
-        Value::Text(&name.tenant),
-        Value::Text(&name.account),
-        Value::Text(&name.currency),
+        Value::Text(name.tenant()),
+        Value::Text(name.account()),
+        Value::Text(name.currency()),
         Value::Date(key.at),
         Value::Amount(sides.debits),
         Value::Amount(sides.credits),

@@ -94,7 +94,7 @@ impl Adjustments {
         let mut in_closed = Vec::new();
         let months = &self.months;
         let daily = self.days.post(epoch, movements, |name, key, change| {
-            if !months.is_empty() && months.has(&name.tenant, Month::of_date(key.at)) {
+            if !months.is_empty() && months.has(name.tenant(), Month::of_date(key.at)) {
                 in_closed.push((month_of(key), *change));
             }
         });
@@ -145,7 +145,7 @@ impl Adjustments {
         let mut closed = self.closed.borrow_mut();
         for (key, sums) in closed.select(ranges) {
             self.directory.with_name(key.account(), |name| {
-                if months.contains(&(&*name.tenant, Month(key.at))) {
+                if months.contains(&(name.tenant(), Month(key.at))) {
                     push(name, key, &sums, table, -1);
                     closed.remove(key);
                 }
@@ -165,7 +165,7 @@ impl Adjustments {
         let mut closed = self.closed.borrow_mut();
         for (key, sides) in self.days.months(ranges) {
             self.directory.with_name(key.account(), |name| {
-                if months.contains(&(&*name.tenant, Month(key.at))) {
+                if months.contains(&(name.tenant(), Month(key.at))) {
                     let sums = ClosedSums::of(&sides);
                     push(name, key, &sums, table, 1);
                     closed.put(key, sums);
@@ -214,10 +214,10 @@ fn push(name: &AccountName, key: DatedKey, sums: &ClosedSums, table: &mut Table,
     }
     let (closed, current) = (sums.closed.units, sums.current.units);
     let row = [
-        Value::Text(&name.tenant),
+        Value::Text(name.tenant()),
         Value::Text(&Month(key.at).to_string()),
-        Value::Text(&name.account),
-        Value::Text(&name.currency),
+        Value::Text(name.account()),
+        Value::Text(name.currency()),
         Value::Amount(closed),
         Value::Amount(current),
         Value::Amount(checked_sum(current, -closed)),

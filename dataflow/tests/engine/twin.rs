@@ -239,7 +239,9 @@ fn changes<'s>(
         clearing: at_epochs(clearing, |(processor, line): (Box<str>, Current), diff| {
             Some(line.clearing(&processor, diff))
         }),
-        names: at_epochs(names, |account, diff| (diff > 0).then(|| name(account))),
+        names: at_epochs(names, |account, diff| {
+            (diff > 0).then(|| name(account)).map(|name| (name.key(), name))
+        }),
         accepted,
     }
 }
@@ -250,7 +252,7 @@ fn book((tenant, _, currency): AccountText) -> Book {
 }
 
 fn name((tenant, account, currency): AccountText) -> AccountName {
-    AccountName { tenant, account, currency }
+    AccountName::new(&tenant, &account, &currency)
 }
 
 /// Reads a row back.

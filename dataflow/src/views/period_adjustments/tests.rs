@@ -22,7 +22,7 @@ fn sums_are_read_as_they_were_written() {
 
 #[test]
 fn an_account_without_lines_on_either_side_has_no_row() {
-    let name = AccountName { tenant: "a".into(), account: "x".into(), currency: "EUR".into() };
+    let name = AccountName::new("a", "x", "EUR");
     let key = DatedKey { key: name.key().0, at: 24_321, tenant: 0 };
     let mut table = Table::new(View::PeriodAdjustments);
     let (none, some) = (Net::default(), Net { units: 0, lines: 1 });
