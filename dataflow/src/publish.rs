@@ -9,10 +9,12 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Map;
-use trueup_ledger::table::{Value, encode_row, row_hash};
+use trueup_ledger::table::{Value, encode_row};
 use trueup_ledger::{Epoch, Table, View};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::EpochOutput;
+use crate::hash::KeyHasher;
 use crate::record::Accepted;
 use crate::transactions::Tables;
 
@@ -123,86 +125,75 @@ fn consolidated(tables: Vec<Table>) -> Vec<Table> {
     for table in tables {
         by_view.entry(table.view()).or_default().push(table);
     }
-    by_view.into_values().flat_map(without_cancelled).collect()
+    let net = |(view, tables): (View, Vec<Table>)| match view {
+        // Most rows are of these, and what makes them compares each key before and after.
+        View::Balances | View::DailyMovements => tables,
+        _ => without_cancelled(tables),
+    };
+    by_view.into_iter().flat_map(net).collect()
 }
 
-/// How often a row that is retracted is inserted too.
-#[derive(Clone, Copy, Default)]
-struct Both {
-    inserted: u32,
-    retracted: u32,
-}
+/// A row: the table and the place in it.
+type Place = (usize, usize);
 
-impl Both {
-    fn count(&mut self, diff: i8) -> &mut u32 {
-        if diff > 0 { &mut self.inserted } else { &mut self.retracted }
+fn without_cancelled(mut tables: Vec<Table>) -> Vec<Table> {
+    // Nearly every inserted row is told apart from all retracted ones by the hash of what names it.
+    let mut named: HashSet<u64, KeyHasher> = HashSet::default();
+    let mut retracted: HashMap<Vec<u8>, Vec<Place>> = HashMap::new();
+    let mut row = Vec::new();
+    for place in places(&tables, |diff| diff < 0) {
+        named.insert(name_hash(&tables[place.0], place.1));
+        canonical(&tables[place.0], place.1, &mut row);
+        retracted.entry_ref(&row[..]).or_default().push(place);
     }
-}
-
-fn without_cancelled(tables: Vec<Table>) -> Vec<Table> {
-    let mut counts: HashMap<Vec<u8>, Both> = HashMap::new();
-    // Nearly every inserted row is told apart from all retracted ones by its hash alone.
-    let mut hashes: HashSet<u128> = HashSet::new();
-    for_each_row(
-        &tables,
-        |diff| diff < 0,
-        |canonical, _, _| {
-            hashes.insert(row_hash(canonical));
-            counts.entry_ref(canonical).or_default().retracted += 1;
-        },
-    );
-    if counts.is_empty() {
+    if retracted.is_empty() {
         return tables;
     }
-    let mut any = false;
-    for_each_row(
-        &tables,
-        |diff| diff > 0,
-        |canonical, _, _| {
-            if hashes.contains(&row_hash(canonical))
-                && let Some(both) = counts.get_mut(canonical)
-            {
-                both.inserted += 1;
-                any = true;
+    let mut cancelled: Vec<Vec<usize>> = vec![Vec::new(); tables.len()];
+    for place in places(&tables, |diff| diff > 0) {
+        if !named.contains(&name_hash(&tables[place.0], place.1)) {
+            continue;
+        }
+        canonical(&tables[place.0], place.1, &mut row);
+        if let Some(opposite) = retracted.get_mut(&row[..]).and_then(Vec::pop) {
+            for (table, row) in [place, opposite] {
+                cancelled[table].push(row);
             }
-        },
-    );
-    if !any {
-        return tables;
-    }
-    counts.retain(|_, both| both.inserted > 0);
-    for both in counts.values_mut() {
-        let pairs = both.inserted.min(both.retracted);
-        *both = Both { inserted: pairs, retracted: pairs };
-    }
-    let mut kept = Table::new(tables[0].view());
-    for_each_row(
-        &tables,
-        |_| true,
-        |canonical, values, diff| match counts.get_mut(canonical).map(|both| both.count(diff)) {
-            Some(left) if *left > 0 => *left -= 1,
-            _ => kept.push(values, diff),
-        },
-    );
-    vec![kept]
-}
-
-/// Calls `each` with the canonical bytes, values and diff of every row whose diff is `wanted`.
-fn for_each_row(
-    tables: &[Table],
-    wanted: impl Fn(i8) -> bool,
-    mut each: impl FnMut(&[u8], &[Value<'_>], i8),
-) {
-    let mut canonical = Vec::new();
-    for table in tables {
-        let mut values = Vec::with_capacity(table.columns().len());
-        for (row, diff) in table.diffs().iter().enumerate().filter(|(_, diff)| wanted(**diff)) {
-            table.read(row, &mut values);
-            canonical.clear();
-            encode_row(&values, &mut canonical);
-            each(&canonical, &values, *diff);
         }
     }
+    for (table, mut rows) in tables.iter_mut().zip(cancelled) {
+        rows.sort_unstable();
+        table.remove(&rows);
+    }
+    tables.retain(|table| !table.is_empty());
+    tables
+}
+
+/// Returns where the rows are whose diff is `wanted`.
+fn places(tables: &[Table], wanted: impl Fn(i8) -> bool) -> impl Iterator<Item = Place> {
+    tables.iter().enumerate().flat_map(move |(number, table)| {
+        let rows = table.diffs().iter().enumerate();
+        let rows = rows.filter(|(_, diff)| wanted(**diff)).map(|(row, _)| row);
+        rows.map(move |row| (number, row)).collect::<Vec<_>>()
+    })
+}
+
+/// Returns a hash of the first three values of a row, texts all: with the tenant, the transaction or
+/// whatever else the row is of.
+fn name_hash(table: &Table, row: usize) -> u64 {
+    let texts = table.columns().iter().take(3).map(|column| match column.value(row) {
+        Value::Text(text) => xxh3_64(text.as_bytes()),
+        _ => 0,
+    });
+    texts.fold(0, |hash: u64, text| hash.rotate_left(21).wrapping_add(text))
+}
+
+/// Puts the canonical bytes of a row into `bytes`.
+fn canonical(table: &Table, row: usize, bytes: &mut Vec<u8>) {
+    let mut values = Vec::with_capacity(table.columns().len());
+    table.read(row, &mut values);
+    bytes.clear();
+    encode_row(&values, bytes);
 }
 
 #[cfg(test)]
@@ -220,14 +211,12 @@ mod tests {
 
     fn changes(tables: &[Table]) -> Vec<(i64, i8)> {
         let mut changes = Vec::new();
-        for_each_row(
-            tables,
-            |_| true,
-            |_, values, diff| match values[2] {
-                Value::Integer(number) => changes.push((number, diff)),
+        for (table, row) in places(tables, |_| true) {
+            match tables[table].columns()[2].value(row) {
+                Value::Integer(number) => changes.push((number, tables[table].diffs()[row])),
                 _ => unreachable!(),
-            },
-        );
+            }
+        }
         changes
     }
 

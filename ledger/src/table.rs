@@ -2,6 +2,7 @@
 //! comparing and printing, and one canonical encoding of a row for digests.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -196,6 +197,27 @@ impl ColumnData {
         }
     }
 
+    /// Keeps what lies in `ranges`, which are in order.
+    fn keep(&mut self, ranges: &[Range<usize>]) {
+        match self {
+            ColumnData::Text { ends, bytes } => {
+                let mut kept = String::with_capacity(bytes.len());
+                let mut kept_ends = Vec::with_capacity(ends.len());
+                for range in ranges {
+                    let start = if range.start == 0 { 0 } else { ends[range.start - 1] };
+                    let shift = |end: &usize| end - start + kept.len();
+                    kept_ends.extend(ends[range.clone()].iter().map(shift));
+                    let end = if range.end == 0 { 0 } else { ends[range.end - 1] };
+                    kept.push_str(&bytes[start..end]);
+                }
+                (*ends, *bytes) = (kept_ends, kept);
+            }
+            ColumnData::Amount(all) => keep(all, ranges),
+            ColumnData::Integer(all) | ColumnData::Instant(all) => keep(all, ranges),
+            ColumnData::Date(all) => keep(all, ranges),
+        }
+    }
+
     /// Returns the value at `row`.
     #[must_use]
     pub fn value(&self, row: usize) -> Value<'_> {
@@ -210,6 +232,16 @@ impl ColumnData {
             ColumnData::Instant(all) => Value::Instant(all[row]),
         }
     }
+}
+
+/// Keeps what lies in `ranges`, which are in order.
+fn keep<T: Copy>(all: &mut Vec<T>, ranges: &[Range<usize>]) {
+    let mut kept = 0;
+    for range in ranges {
+        all.copy_within(range.clone(), kept);
+        kept += range.len();
+    }
+    all.truncate(kept);
 }
 
 /// Changes of one view within one epoch, column by column: rows with a diff of +1 or -1.
@@ -265,6 +297,20 @@ impl Table {
             column.push(*value);
         }
         self.diffs.push(diff);
+    }
+
+    /// Removes rows, given in order, each once.
+    pub fn remove(&mut self, rows: &[usize]) {
+        if rows.is_empty() {
+            return;
+        }
+        let starts = std::iter::once(0).chain(rows.iter().map(|row| row + 1));
+        let ends = rows.iter().copied().chain(std::iter::once(self.len()));
+        let ranges: Vec<Range<usize>> = starts.zip(ends).map(|(start, end)| start..end).collect();
+        for column in &mut self.columns {
+            column.keep(&ranges);
+        }
+        keep(&mut self.diffs, &ranges);
     }
 
     /// Puts the values of a row into `values`.
@@ -386,6 +432,28 @@ mod tests {
         decode_row(View::TrialBalance, &canonical, &mut again).unwrap();
         assert_eq!(values, again);
         assert_eq!(rows.defect(View::TrialBalance), None);
+    }
+
+    #[test]
+    fn rows_are_removed_wherever_they_are() {
+        let texts = ["a", "", "ccc", "dd", "e"];
+        let table = |rows: &[usize]| {
+            let mut table = Table::new(View::TrialBalance);
+            for row in rows {
+                let diff = if row % 2 == 0 { 1 } else { -1 };
+                table.push(&trial(texts[*row], *row as i128), diff);
+            }
+            table
+        };
+        for removed in 0_usize..32 {
+            let (mut gone, mut left) = (Vec::new(), Vec::new());
+            for row in 0..texts.len() {
+                if removed >> row & 1 == 1 { gone.push(row) } else { left.push(row) }
+            }
+            let mut rest = table(&[0, 1, 2, 3, 4]);
+            rest.remove(&gone);
+            assert_eq!(rest, table(&left), "{gone:?}");
+        }
     }
 
     #[test]
