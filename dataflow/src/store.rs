@@ -20,6 +20,7 @@
 //! Without a disk everything stays in memory and nothing is ever sealed.
 
 pub mod disk;
+mod filter;
 pub mod kept;
 #[cfg(feature = "abomonation")]
 pub mod pages;
@@ -30,6 +31,7 @@ pub use disk::{Disk, Ingested, Mark, Snapshot, StateError, Write};
 pub use kept::Kept;
 pub use worker::{Sealed, SealedChanges, WorkerState};
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use trueup_ledger::codec::{CodecError, Reader};
@@ -82,10 +84,35 @@ pub enum Space {
 pub const KEY_BYTES_MAX: usize = 34;
 
 /// A key as bytes: its length is the same for all keys of a space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyBytes {
     bytes: [u8; KEY_BYTES_MAX],
     length: u8,
+}
+
+/// The order of the bytes. A checkpoint sorts millions of keys, so they are compared as integers; nearly
+/// always the first decides. What is behind a key is zero, and no key begins with another one.
+impl Ord for KeyBytes {
+    fn cmp(&self, other: &KeyBytes) -> Ordering {
+        let halves = |key: &KeyBytes| {
+            let mut halves = [[0; 16]; 2];
+            halves[0].copy_from_slice(&key.bytes[..16]);
+            halves[1].copy_from_slice(&key.bytes[16..32]);
+            halves.map(u128::from_be_bytes)
+        };
+        let ([first, second], [other_first, other_second]) = (halves(self), halves(other));
+        first
+            .cmp(&other_first)
+            .then_with(|| second.cmp(&other_second))
+            .then_with(|| self.bytes[32..].cmp(&other.bytes[32..]))
+            .then_with(|| self.length.cmp(&other.length))
+    }
+}
+
+impl PartialOrd for KeyBytes {
+    fn partial_cmp(&self, other: &KeyBytes) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl KeyBytes {

@@ -18,9 +18,9 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::{Deserialize, Serialize};
-use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards};
+use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError};
 use trueup_ledger::Epoch;
-use trueup_sinks::{CommitLog, Copies, CopyWriter, Manifest, Part, Store};
+use trueup_sinks::{CommitLog, Copies, CopyWriter, Manifest, Part, SinkError, Store};
 
 use super::checkpoints::Checkpoints;
 use super::{PATIENCE, RunError, Shared};
@@ -86,6 +86,25 @@ pub(crate) struct TakeIn {
     pub(crate) then_whole: bool,
 }
 
+/// Why a checkpoint is not written.
+enum Unwritten {
+    /// The others are gone, and have said why.
+    Ended,
+    Failed(RunError),
+}
+
+impl From<StateError> for Unwritten {
+    fn from(error: StateError) -> Unwritten {
+        Unwritten::Failed(error.into())
+    }
+}
+
+impl From<SinkError> for Unwritten {
+    fn from(error: SinkError) -> Unwritten {
+        Unwritten::Failed(error.into())
+    }
+}
+
 impl Checkpointer {
     /// Works until all workers are gone or the run has failed.
     pub(crate) fn run(mut self, sealed: &Receiver<Sealed>) {
@@ -124,16 +143,30 @@ impl Checkpointer {
         let configuration = self.configuration_hash.clone();
         let mark = Mark { epoch, commit_hash, configuration, shards: self.shards };
         let changes = SealedChanges::of(parts);
-        // The copy comes first: the next one builds on what is on disk, so that must be copied.
         let copied = self.history.base == Epoch(0) || self.history.base_is_copied;
-        let mut own = Vec::new();
-        if copied {
-            let mut copy = CopyWriter::new(&**self.log.store(), epoch);
-            changes.for_each(|key, value| copy.push(key, value))?;
-            own = copy.finish()?;
-        }
-        let Some(then_whole) = self.agree(&mark, copied, own)? else { return Ok(()) };
-        let ingested = self.disk.ingest(&mark, |write| changes.for_each::<RunError>(write))?;
+        let mut then_whole = false;
+        let disk = self.disk.clone();
+        // Both are written in one pass, but the copy is whole first: the next one builds on what is on
+        // disk, so that must be copied.
+        let ingested = disk.ingest(&mark, |write| {
+            let store = Arc::clone(self.log.store());
+            let mut copy = copied.then(|| CopyWriter::new(&*store, epoch));
+            changes.for_each::<Unwritten>(|key, value| {
+                if let Some(copy) = &mut copy {
+                    copy.push(key, value)?;
+                }
+                write(key, value)
+            })?;
+            let own = copy.map_or(Ok(Vec::new()), CopyWriter::finish)?;
+            let agreed = self.agree(&mark, copied, own).map_err(Unwritten::Failed)?;
+            then_whole = agreed.ok_or(Unwritten::Ended)?;
+            Ok(())
+        });
+        let ingested = match ingested {
+            Ok(ingested) => ingested,
+            Err(Unwritten::Ended) => return Ok(()),
+            Err(Unwritten::Failed(error)) => return Err(error),
+        };
         self.history.base = epoch;
         self.history.base_is_copied = copied;
         tracing::debug!(

@@ -204,7 +204,7 @@ fn emptied(options: &StateOptions) -> Result<OnDisk<'_>, RunError> {
     Ok(OnDisk { options, disk: open_disk(options)?, at: Epoch(0) })
 }
 
-/// A quarter of the memory is for what is read.
+/// A quarter of the memory is for what is read, and for knowing what need not be.
 fn open_disk(options: &StateOptions) -> Result<Disk, StateError> {
     Disk::open(&options.directory, options.memory_limit / 4)
 }

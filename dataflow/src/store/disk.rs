@@ -7,15 +7,18 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
-use fjall::{LsmError, Readable};
+use fjall::{Guard, LsmError, Readable};
 use thiserror::Error;
 use trueup_ledger::Epoch;
 use trueup_ledger::codec::{CodecError, Reader, put_text, put_varint};
 
+use super::filter::Filter;
 use super::{KeyBytes, Shards, Space};
 
 /// The key of the mark: before those of every space.
@@ -102,7 +105,47 @@ pub struct Disk {
     path: PathBuf,
     database: Database,
     keyspace: Keyspace,
+    filter: Arc<Filter>,
+    /// Dropped before the lock: it uses the tree.
+    filling: Arc<Mutex<Filling>>,
     _lock: Arc<File>,
+}
+
+/// The thread that notes in the filter what was on disk when it was opened, once it has begun.
+#[derive(Default)]
+struct Filling {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Filling {
+    fn begin(&mut self, keyspace: &Keyspace, filter: &Arc<Filter>) {
+        if self.thread.is_some() || filter.is_complete() {
+            return;
+        }
+        let (keyspace, filter, ended) =
+            (keyspace.clone(), Arc::clone(filter), Arc::clone(&self.ended));
+        let fill = move || {
+            for key in keyspace.iter().map(Guard::key) {
+                // What cannot be read is told by whoever asks for it.
+                let Ok(key) = key else { return };
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                filter.note(&key);
+            }
+            filter.complete();
+        };
+        // Without the thread the tree is asked for everything, which is slower.
+        self.thread = thread::Builder::new().name("state-filter".to_owned()).spawn(fill).ok();
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 /// Takes the directory for this process, for as long as the file is open.
@@ -126,12 +169,12 @@ fn removed(outcome: io::Result<()>) -> io::Result<()> {
 }
 
 impl Disk {
-    /// Opens or creates the state in a directory of its own, with about `cache_bytes` of memory for
-    /// what is read.
+    /// Opens or creates the state in a directory of its own, with about `read_bytes` of memory for
+    /// what is read: a quarter of it tells what is not there.
     ///
     /// # Errors
     /// As each variant of [`StateError`] says.
-    pub fn open(path: &Path, cache_bytes: u64) -> Result<Disk, StateError> {
+    pub fn open(path: &Path, read_bytes: u64) -> Result<Disk, StateError> {
         let lock = lock(path)?;
         if let Ok(detail) = fs::read_to_string(path.join(DAMAGED)) {
             return Err(StateError::Damaged { path: path.to_owned(), detail });
@@ -148,15 +191,22 @@ impl Disk {
                 .data_block_size_policy(BlockSizePolicy::all(4096))
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
                 .with_kv_separation(Some(
+                    // One transaction alone has little that repeats.
                     KvSeparationOptions::default()
                         .separation_threshold(SEPARATE_BYTES)
-                        .compression(CompressionType::Lz4),
+                        .compression(CompressionType::None),
                 ))
         };
+        let filter = Filter::new(read_bytes / 4);
         let open = || {
-            let database =
-                Database::builder(&tree).cache_size(cache_bytes).worker_threads(1).open()?;
+            let database = Database::builder(&tree)
+                .cache_size(read_bytes - read_bytes / 4)
+                .worker_threads(1)
+                .open()?;
             let keyspace = database.keyspace("state", options)?;
+            if keyspace.is_empty()? {
+                filter.complete();
+            }
             Ok((database, keyspace))
         };
         let (database, keyspace) = open().map_err(|error| error_of(path, error))?;
@@ -164,7 +214,14 @@ impl Disk {
             File::create(&ready).and_then(|file| file.sync_all()).map_err(failed)?;
             File::open(path).and_then(|folder| folder.sync_all()).map_err(failed)?;
         }
-        Ok(Disk { _lock: Arc::new(lock), path: path.to_owned(), database, keyspace })
+        Ok(Disk {
+            path: path.to_owned(),
+            database,
+            keyspace,
+            filter: Arc::new(filter),
+            filling: Arc::default(),
+            _lock: Arc::new(lock),
+        })
     }
 
     /// Removes the state in a directory, and nothing else there.
@@ -213,6 +270,10 @@ impl Disk {
         fill: impl FnOnce(Write<'_, E>) -> Result<(), E>,
     ) -> Result<Ingested, E> {
         let failed = |error| E::from(error_of(&self.path, error));
+        // Not before: a start has more urgent things to do than to go through all that is there.
+        let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        filling.begin(&self.keyspace, &self.filter);
+        drop(filling);
         let mut ingestion = self.keyspace.start_ingestion().map_err(failed)?;
         let mut value = Vec::new();
         encode_mark(mark, &mut value);
@@ -222,7 +283,10 @@ impl Disk {
             ingested.changes += 1;
             ingested.bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
             match value {
-                Some(value) => ingestion.write(key, value).map_err(failed),
+                Some(value) => {
+                    self.filter.note(key);
+                    ingestion.write(key, value).map_err(failed)
+                }
                 None => ingestion.write_tombstone(key).map_err(failed),
             }
         })?;
@@ -241,6 +305,9 @@ impl Disk {
     /// # Panics
     /// Where the disk cannot be read: to answer "nothing" would falsify the books.
     pub(super) fn get(&self, key: &KeyBytes) -> Option<fjall::UserValue> {
+        if !self.filter.may_hold(key.as_bytes()) {
+            return None;
+        }
         match self.keyspace.get(key.as_bytes()) {
             Ok(found) => found,
             Err(error) => self.unreadable(error),
@@ -388,6 +455,38 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    /// A tree that was there before is noted by a thread; until then everything is asked of the tree.
+    #[test]
+    fn what_is_on_disk_is_found_whether_the_filter_knows_it_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let keys = |from: u64, to: u64| {
+            let key = |number: u64| KeyBytes::new(Space::Balances, &[&number.to_be_bytes()]);
+            (from..to).map(key).collect::<Vec<_>>()
+        };
+        let mark = |epoch| Mark {
+            epoch: Epoch(epoch),
+            commit_hash: String::new(),
+            configuration: String::new(),
+            shards: Shards::ALL,
+        };
+        for life in 0..3 {
+            let disk = Disk::open(directory.path(), 1 << 20).unwrap();
+            let (known, new) = (keys(0, life * 500), keys(life * 500, life * 500 + 500));
+            assert!(known.iter().all(|key| disk.get(key).is_some()), "before anything is taken in");
+            assert!(new.iter().all(|key| disk.get(key).is_none()));
+            let fill = |write: Write<'_, StateError>| {
+                new.iter().try_for_each(|key| write(key.as_bytes(), Some(b"value")))
+            };
+            disk.ingest(&mark(life), fill).unwrap();
+            if let Some(thread) = disk.filling.lock().unwrap().thread.take() {
+                thread.join().unwrap();
+            }
+            assert!(disk.filter.is_complete());
+            assert!(known.iter().chain(&new).all(|key| disk.get(key).is_some()));
+            assert!(keys(5_000, 6_000).iter().all(|key| disk.get(key).is_none()));
+        }
+    }
 
     #[test]
     fn state_of_another_version_is_not_read() {

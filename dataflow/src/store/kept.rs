@@ -162,7 +162,10 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
         if let Some(clean) = &mut self.clean {
             clean.clear();
         }
-        self.sealed = Some(Arc::new(std::mem::take(&mut self.active)));
+        // About as much changes until the next one, and growing to that would move it all again.
+        let room = self.active.len() / 2;
+        let active = HashMap::with_capacity_and_hasher(room, KeyHasher::default());
+        self.sealed = Some(Arc::new(std::mem::replace(&mut self.active, active)));
         self.active_bytes = 0;
     }
 

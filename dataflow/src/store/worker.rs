@@ -113,7 +113,7 @@ impl<'a> SealedChanges<'a> {
         for part in parts.iter().flat_map(|sealed| &sealed.parts) {
             part.changes(&mut changes);
         }
-        changes.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+        changes.sort_unstable_by_key(|(key, _)| *key);
         SealedChanges(changes)
     }
 

@@ -1,0 +1,100 @@
+//! Tells of most keys that are not on disk that they are not, by one look into memory: a Bloom filter
+//! whose bits of a key are all in one cache line.
+//!
+//! Nearly every transaction, and many a day of an account, is asked for once before it is there. The
+//! tree has filters of its own, but reaching them costs ten times as much.
+//!
+//! Guarantee: what has been noted is never denied. The size is fixed, so that memory is bounded; with
+//! fewer than six bits a key it denies less and less, and what it does not deny is asked of the disk.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::hash::low_half;
+
+const LINE_WORDS: usize = 8;
+const LINE_BYTES: u64 = 64;
+/// How many bits each key sets.
+const BITS: u32 = 6;
+
+/// The filter. It may be asked while another thread notes keys; whoever learns that a key is on disk
+/// by other means than the filter also sees its bits.
+pub(super) struct Filter {
+    words: Box<[AtomicU64]>,
+    complete: AtomicBool,
+}
+
+impl Filter {
+    /// Makes an empty filter of about so many bytes, whose memory is taken as it is used.
+    pub(super) fn new(bytes: u64) -> Filter {
+        let lines = usize::try_from(bytes / LINE_BYTES).unwrap_or(1 << 32).max(1);
+        let words = bytemuck::zeroed_slice_box(lines * LINE_WORDS);
+        Filter { words, complete: AtomicBool::new(false) }
+    }
+
+    /// Says that everything on disk has been noted: from now on keys are denied.
+    pub(super) fn complete(&self) {
+        self.complete.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// Notes a key.
+    pub(super) fn note(&self, key: &[u8]) {
+        let (line, bits) = self.place(key);
+        for (word, bit) in bits {
+            // Most bits of keys that are noted again are set; looking first spares the write.
+            if line[word].load(Ordering::Relaxed) & bit == 0 {
+                line[word].fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Says whether a key may have been noted; of one that has been, always.
+    pub(super) fn may_hold(&self, key: &[u8]) -> bool {
+        if !self.is_complete() {
+            return true;
+        }
+        let (line, mut bits) = self.place(key);
+        bits.all(|(word, bit)| line[word].load(Ordering::Relaxed) & bit != 0)
+    }
+
+    /// Returns the line of a key, and the word and bit in it of each of its bits.
+    fn place(&self, key: &[u8]) -> (&[AtomicU64], impl Iterator<Item = (usize, u64)>) {
+        let hash = xxh3_128(key);
+        let lines = (self.words.len() / LINE_WORDS) as u128;
+        // The high half times the number of lines: its upper 64 bits are even over the lines.
+        let line = usize::try_from(((hash >> 64) * lines) >> 64).unwrap_or(0);
+        let low = low_half(hash);
+        let bits = (0..BITS).map(move |number| {
+            let nine = (low >> (number * 9)) & 0x1ff;
+            ((nine >> 6) as usize, 1 << (nine & 63))
+        });
+        (&self.words[line * LINE_WORDS..][..LINE_WORDS], bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_is_never_denied_and_little_else_is_not() {
+        for (bytes, keys, wrong_max) in
+            [(1 << 16, 40_000_u64, 600), (1 << 16, 10_000, 20), (1, 1_000, 20_000)]
+        {
+            let filter = Filter::new(bytes);
+            assert!(filter.may_hold(b"not known"));
+            filter.complete();
+            let key = |number: u64| number.to_be_bytes();
+            (0..keys).for_each(|number| filter.note(&key(number)));
+            assert!((0..keys).all(|number| filter.may_hold(&key(number))));
+            let others = keys..keys + 20_000;
+            let wrong = others.filter(|number| filter.may_hold(&key(*number))).count();
+            assert!(wrong <= wrong_max, "{wrong} of 20,000 with {keys} keys in {bytes} bytes");
+        }
+    }
+}
