@@ -8,12 +8,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use trueup_ledger::{Epoch, Scale, View};
 
+mod bench;
 mod day;
 mod generate;
 mod quarantine;
 mod rules;
 mod run;
 
+pub use bench::{BenchArgs, Scenario};
 pub(crate) use day::TOLD_ELSEWHERE;
 pub use day::{AlertsArgs, ReadyArgs, ReconcileArgs, ReportFormat};
 pub use generate::{GenerateArgs, LedgerArgs, WorkloadName};
@@ -161,6 +163,17 @@ EXAMPLE
 
 Prints a certificate, or ends with 1 and leaves the directory that shows what is wrong.")]
     Torture(TortureArgs),
+    /// Measure on this machine: loads, latency, corrections, restarts, long histories
+    #[command(after_help = "\
+EXAMPLE
+  trueup bench --out figures
+  trueup bench load --events 2000000 --runs 5 --workers 1,2 --record-bytes 1024
+  trueup bench latency --rates 25000 --seconds 60 --json
+
+Runs this same program as an operator would. Contestants take turns, so that what the machine does
+beside hits all alike, and their books have to be equal before a time counts. docs/benchmarks.md
+says what each figure means.")]
+    Bench(BenchArgs),
 }
 
 /// `trueup torture`

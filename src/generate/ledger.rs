@@ -246,7 +246,7 @@ impl Ledger {
     /// Makes an event that is recorded now, a millisecond behind the last one.
     fn event(&mut self, transaction: u64, opening: &Opening) -> Event {
         let tenant = &mut self.tenants[opening.tenant];
-        let service = (self.records % SEQUENCED as u64) as usize;
+        let service = usize::try_from(self.records % SEQUENCED as u64).unwrap_or(0);
         tenant.sequences[service] += 1;
         let ms = self.records % 1_000;
         let seconds = self.start_seconds + self.records / 1_000;
