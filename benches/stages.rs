@@ -6,18 +6,22 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use trueup::generate::{Generator, Workload};
 use trueup::pipeline::{Options, Source, run};
+use trueup_dataflow::names::Interner;
+use trueup_dataflow::store::WorkerState;
+use trueup_dataflow::transactions::Stateful;
+use trueup_dataflow::{Engine, Host, Hosts, Origin, Setup};
 use trueup_ledger::reference::Reference;
 use trueup_ledger::table::{Row, Table};
 use trueup_ledger::transaction::{Inflows, Standing, Stored, fold};
 use trueup_ledger::{Epoch, Event, Scale, TransactionKey, Value, View};
-use trueup_sinks::{MemoryStore, write_deltas};
+use trueup_sinks::{CommitLog, CommitRecord, GENESIS, MemoryStore, write_deltas};
 use trueup_sources::{Format, Json, LocalLog};
 
 #[global_allocator]
@@ -65,6 +69,23 @@ fn encode_and_key(bencher: Bencher<'_, '_>) {
             event.encode(&mut bytes);
             event.transaction()
         })
+    });
+}
+
+#[divan::bench]
+fn intern(bencher: Bencher<'_, '_>) {
+    let records = records();
+    let events = events(&records);
+    let lines: usize = events.iter().map(|event| event.postings.len()).sum();
+    let mut interner = Interner::default();
+    bencher.counter(ItemsCount::new(lines)).bench_local(|| {
+        for event in &events {
+            for line in event.postings.iter() {
+                let key = interner.account(&event.tenant, &line.account, &line.currency);
+                divan::black_box(key);
+            }
+        }
+        interner.take_fresh().len()
     });
 }
 
@@ -125,6 +146,50 @@ fn write_postings(bencher: Bencher<'_, '_>) {
         .bench_values(|(store, tables)| {
             write_deltas(&store, tables, Epoch(1), 0, 20_000, Scale::DEFAULT).unwrap().0.len()
         });
+}
+
+/// The dataflow alone: transactions, aggregates and views, on one worker without a disk.
+#[divan::bench(sample_count = 10)]
+fn engine(bencher: Bencher<'_, '_>) {
+    let records = Arc::new(records());
+    bencher.counter(ItemsCount::new(records.len())).bench(|| {
+        let (records, rows) = (Arc::clone(&records), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&rows);
+        let hosts = Hosts::start(1, move |host| derive(host, &records, &counted)).unwrap();
+        hosts.join();
+        rows.load(Ordering::Relaxed)
+    });
+}
+
+/// Pushes all records as one epoch and works until its rows are there.
+fn derive(host: &mut Host<'_>, records: &[Vec<u8>], rows: &Arc<AtomicU64>) {
+    let state = WorkerState::new(None, 0, 1);
+    let (scale, rules) = (Scale::DEFAULT, Arc::default());
+    let transactions = Stateful { scale, rules: Arc::clone(&rules) };
+    let first_epoch = Epoch(1);
+    let setup = Setup { scale, rules, state: &state, first_epoch, since_time: i64::MIN };
+    let counted = Arc::clone(rows);
+    let mut engine = Engine::build(host, transactions, &setup, move |output| {
+        let rows: usize = output.tables.iter().map(Table::len).sum();
+        counted.store(rows as u64, Ordering::Relaxed);
+    });
+    for (raw, ordinal) in records.iter().zip(0..) {
+        engine.push(&admit(raw), Origin { partition: 0, ordinal });
+        if ordinal % 1_000 == 0 {
+            host.step();
+        }
+    }
+    engine.close(0);
+    while rows.load(Ordering::Relaxed) == 0 {
+        host.step_or_park(Duration::from_millis(1));
+    }
+}
+
+#[divan::bench]
+fn commit_record(bencher: Bencher<'_, '_>) {
+    bencher.with_inputs(|| CommitLog::open(MemoryStore::new()).unwrap()).bench_values(|log| {
+        log.append(&CommitRecord::new(Epoch(1), GENESIS.to_owned(), 0)).unwrap()
+    });
 }
 
 #[divan::bench(sample_count = 10, args = [1, 2])]

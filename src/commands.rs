@@ -5,7 +5,9 @@
 
 pub mod alerts;
 pub mod append;
+pub mod bench;
 pub mod check;
+mod child;
 pub mod demo;
 pub mod digest;
 pub mod explain;
@@ -47,5 +49,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Alerts(args) => alerts::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }

@@ -10,8 +10,12 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/day.rs"]
 mod day;
+#[path = "cli/ledger.rs"]
+mod ledger;
 
 struct Ended {
     code: Option<i32>,

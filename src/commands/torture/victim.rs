@@ -1,18 +1,16 @@
 //! Runs of this program in processes of their own, to be killed.
 
 use std::fs::{self, File};
-use std::hash::{BuildHasher, RandomState};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
 
+use crate::commands::child::{self, Running, free_addresses};
 use crate::exit;
 
 /// How long a run may go without what is expected of it.
@@ -51,46 +49,6 @@ pub(super) struct Victim {
     store: PathBuf,
     log: PathBuf,
     folder: PathBuf,
-}
-
-/// The processes of one run; whatever is left of them is killed at the end.
-struct Running(Vec<Child>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            // An error here says that it is gone already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Running {
-    /// Says whether a process has ended.
-    fn has_lost_one(&mut self) -> anyhow::Result<bool> {
-        for child in &mut self.0 {
-            if child.try_wait().context("looking at the run")?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Waits until all have ended; returns how many have not within the time.
-    fn left_after(&mut self, patience: Duration) -> anyhow::Result<usize> {
-        let begun = Instant::now();
-        loop {
-            let mut left = 0;
-            for child in &mut self.0 {
-                left += usize::from(child.try_wait().context("looking at the run")?.is_none());
-            }
-            if left == 0 || begun.elapsed() > patience {
-                return Ok(left);
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
 }
 
 impl Victim {
@@ -263,27 +221,7 @@ impl Victim {
     }
 
     pub(super) fn digest(&self) -> anyhow::Result<String> {
-        let mut command = Command::new(&self.program);
-        command.arg("digest").arg("--store").arg(&self.store).arg("--json");
-        let output = command.output().context("starting the digest")?;
-        let said = serde_json::from_slice(&output.stdout).ok();
-        // The number of the last epoch differs, and may.
-        let views = said.and_then(|mut said: Value| match said["views"].take() {
-            Value::Object(views) if output.status.success() => Some(views),
-            _ => None,
-        });
-        let mut views = views.with_context(|| {
-            format!("trueup digest: {}", String::from_utf8_lossy(&output.stderr))
-        })?;
-        // So may what depends on when something was seen: which alerts were raised, and in what state
-        // months were closed. `verify` judges these.
-        views.remove("alerts");
-        if views.get("period_adjustments").is_some_and(|view| view["rows"] != 0) {
-            for view in ["period_adjustments", "imbalances", "data_quality"] {
-                views.remove(view);
-            }
-        }
-        Ok(Value::Object(views).to_string())
+        child::digest(&self.program, &self.store)
     }
 
     /// Runs `trueup verify`; returns what it says where something is wrong.
@@ -296,19 +234,6 @@ impl Victim {
             Err(error) => Err(format!("trueup verify cannot be started: {error}")),
         }
     }
-}
-
-/// Finds addresses of this machine on which nothing listens.
-fn free_addresses(count: usize) -> Vec<String> {
-    let mut draw = ChaCha8Rng::seed_from_u64(RandomState::new().hash_one(count));
-    let mut held = Vec::new();
-    // All are held until all are found, so that they differ.
-    while held.len() < count {
-        // Linux gives higher ports to outgoing connections, at any time.
-        let address = format!("127.0.0.1:{}", draw.random_range(15_000..32_000_u16));
-        held.extend(TcpListener::bind(&address).map(|listener| (listener, address)));
-    }
-    held.into_iter().map(|(_, address)| address).collect()
 }
 
 fn files_of(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
