@@ -9,12 +9,14 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use trueup_ledger::{Epoch, Scale, View};
 
 mod day;
+mod generate;
 mod quarantine;
 mod rules;
 mod run;
 
 pub(crate) use day::TOLD_ELSEWHERE;
 pub use day::{AlertsArgs, ReadyArgs, ReconcileArgs, ReportFormat};
+pub use generate::{GenerateArgs, LedgerArgs, WorkloadName};
 pub use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantineRedriveArgs,
     QuarantineShowArgs,
@@ -58,11 +60,12 @@ pub enum Command {
     /// Show on this machine what trueup does: a late correction ripples through the books
     #[command(after_help = "EXAMPLE\n  trueup demo")]
     Demo(DemoArgs),
-    /// Generate a realistic and hostile workload of events
+    /// Generate a workload of events: a realistic and hostile one, or one for benchmarks
     #[command(after_help = "\
 EXAMPLE
   trueup generate --events 1000000 --seed 7 --out events.jsonl
-  trueup generate --events 1000000 --into log --partitions 4")]
+  trueup generate --events 1000000 --into log --partitions 4
+  trueup generate --events 1000000 --workload ledger --record-bytes 4096 --out events.jsonl")]
     Generate(GenerateArgs),
     /// Append JSONL to a local log, durably, each record to the partition of its transaction
     #[command(after_help = "\
@@ -198,37 +201,6 @@ pub struct DemoArgs {
     /// How many events to generate
     #[arg(long, value_name = "N", default_value_t = 50_000)]
     pub events: u64,
-}
-
-/// `trueup generate`
-#[derive(Debug, Args)]
-pub struct GenerateArgs {
-    /// How many records to write, duplicates and broken ones included
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub events: u64,
-    /// What decides everything that is left to chance: the same seed gives the same bytes
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
-    /// The file to write, or - for standard output
-    #[arg(long, value_name = "FILE", default_value = "-", conflicts_with = "into")]
-    pub out: PathBuf,
-    /// The local log to append to instead
-    #[arg(long, value_name = "LOG")]
-    pub into: Option<PathBuf>,
-    /// How many partitions a new log gets
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "into", value_parser = partitions)]
-    pub partitions: usize,
-    /// How many tenants share the stream
-    #[arg(long, value_name = "N", default_value_t = 200,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    pub tenants: u32,
-    /// Leave out the records that must be quarantined
-    #[arg(long)]
-    pub no_poison: bool,
-    /// Close months too, and open some again. What came to a month after its closing depends on when
-    /// it was closed, so two runs that cut other epochs differ in it
-    #[arg(long)]
-    pub periods: bool,
 }
 
 /// `trueup append`

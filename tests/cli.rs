@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 #[path = "cli/day.rs"]
 mod day;
+#[path = "cli/ledger.rs"]
+mod ledger;
 
 struct Ended {
     code: Option<i32>,

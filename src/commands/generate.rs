@@ -11,13 +11,16 @@ use trueup_sources::local_log::append::{append, by_target_transaction};
 
 use super::meter;
 use super::output::{Output, grouped, note};
-use crate::cli::GenerateArgs;
-use crate::generate::{Generator, Summary, Workload, write_jsonl};
+use crate::cli::{GenerateArgs, LedgerArgs, WorkloadName};
+use crate::exit;
+use crate::generate::{
+    Generator, LedgerWorkload, Skew, Summary, Workload, WorkloadKind, write_jsonl,
+};
 
 /// Writes the workload.
 ///
 /// # Errors
-/// What the file, the log or standard output says.
+/// Options of one workload for another, and what the file, the log or standard output says.
 pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let workload = Workload {
         events: args.events,
@@ -25,6 +28,7 @@ pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         tenants: args.tenants,
         poison: !args.no_poison,
         periods: args.periods,
+        kind: kind(args)?,
         ..Workload::default()
     };
     let started = Instant::now();
@@ -64,24 +68,57 @@ fn to_file(workload: &Workload, path: &Path, bar: &ProgressBar) -> io::Result<Su
     Ok(records.generator.summary().clone())
 }
 
+/// What the stream shall be like.
+fn kind(args: &GenerateArgs) -> anyhow::Result<WorkloadKind> {
+    match args.workload {
+        WorkloadName::Hostile if args.ledger.is_given() => Err(exit::usage(
+            "--record-bytes, --accounts, --days, --hot-account, --hot-tenant and --corrections-of \
+             are for --workload ledger",
+        )),
+        WorkloadName::Hostile => Ok(WorkloadKind::Hostile),
+        WorkloadName::Ledger if args.periods || args.no_poison => Err(exit::usage(
+            "--periods and --no-poison are for --workload hostile; the other has neither",
+        )),
+        WorkloadName::Ledger => Ok(WorkloadKind::Ledger(ledger(&args.ledger))),
+    }
+}
+
+fn ledger(args: &LedgerArgs) -> LedgerWorkload {
+    let usual = LedgerWorkload::default();
+    LedgerWorkload {
+        record_bytes: args.record_bytes.map_or(usual.record_bytes, |bytes| bytes as usize),
+        accounts: args.accounts.unwrap_or(usual.accounts),
+        days: args.days.unwrap_or(usual.days),
+        skew: match (args.hot_account, args.hot_tenant) {
+            (true, _) => Skew::HotAccount,
+            (_, true) => Skew::HotTenant,
+            _ => Skew::Even,
+        },
+        corrections_of: args.corrections_of,
+    }
+}
+
 fn described(summary: &Summary, place: &str) -> String {
+    let kinds = [
+        (summary.posts, "posts"),
+        (summary.corrections, "corrections"),
+        (summary.reversals, "reversals"),
+        (summary.refunds, "refunds"),
+        (summary.holds, "holds"),
+        (summary.captures, "captures"),
+        (summary.releases, "releases"),
+        (summary.accounts, "accounts"),
+        (summary.statements, "statement lines"),
+        (summary.controls, "control totals"),
+        (summary.periods, "closings and openings of months"),
+    ];
+    let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
+    let kinds: Vec<_> = kinds.map(|(count, kind)| format!("{} {kind}", grouped(count))).collect();
     format!(
-        "{} records ({} MB) to {place}: {} posts, {} corrections, {} reversals, {} refunds, {} \
-         holds, {} captures, {} releases, {} accounts, {} statement lines, {} control totals, {} \
-         closings and openings of months; of these {} duplicates; and {} broken",
+        "{} records ({} MB) to {place}: {}; of these {} duplicates; and {} broken",
         grouped(summary.records),
         grouped(summary.bytes / 1_000_000),
-        grouped(summary.posts),
-        grouped(summary.corrections),
-        grouped(summary.reversals),
-        grouped(summary.refunds),
-        grouped(summary.holds),
-        grouped(summary.captures),
-        grouped(summary.releases),
-        grouped(summary.accounts),
-        grouped(summary.statements),
-        grouped(summary.controls),
-        grouped(summary.periods),
+        kinds.join(", "),
         grouped(summary.duplicates()),
         grouped(summary.poison_records()),
     )

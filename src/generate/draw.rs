@@ -19,9 +19,7 @@ impl Draw {
 
     /// Draws a number below `bound`, 0 where it is 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        // The high half of the product; its bias is far below what anyone could notice here.
-        let product = u128::from(self.any()) * u128::from(bound);
-        u64::try_from(product >> 64).unwrap_or(0)
+        part_of(self.any(), bound)
     }
 
     /// Draws an index of a list of `len` elements.
@@ -44,6 +42,13 @@ impl Draw {
     }
 }
 
+/// Maps any number to one below `bound`.
+fn part_of(any: u64, bound: u64) -> u64 {
+    // The high half of the product; its bias is far below what anyone could notice here.
+    let product = u128::from(any) * u128::from(bound);
+    u64::try_from(product >> 64).unwrap_or(0)
+}
+
 /// Scatters a number over 64 bits, each to another (the finaliser of SplitMix64).
 pub(super) fn scatter(n: u64) -> u64 {
     let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -52,7 +57,7 @@ pub(super) fn scatter(n: u64) -> u64 {
     n ^ (n >> 31)
 }
 
-/// Filler that follows from one salt, so that a record can be written twice, byte by byte.
+/// Chance that follows from one salt, so that the same can be said twice, byte by byte.
 pub(super) struct Filler(u64);
 
 impl Filler {
@@ -65,5 +70,15 @@ impl Filler {
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(1);
         scatter(self.0)
+    }
+
+    /// Returns the next number below `bound`, 0 where it is 0.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        part_of(self.next(), bound)
+    }
+
+    /// Returns the next index of a list of `len` elements.
+    pub(super) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 }

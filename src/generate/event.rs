@@ -168,6 +168,9 @@ pub(super) struct Look {
     pub(super) large: bool,
     /// Metadata and correlation id follow from it.
     pub(super) salt: u64,
+    /// How many bytes the record has, if it has not more anyway; 0: as it comes. Only for the first
+    /// field order, in which metadata come last.
+    pub(super) record_bytes: usize,
 }
 
 /// How the zeros at the end of a fraction are written: `1.50`, `1.5` or `1.500`.
@@ -197,6 +200,7 @@ impl Look {
             drift: draw.chance(2_000),
             large: draw.chance(2_500),
             salt: draw.any(),
+            record_bytes: 0,
         }
     }
 

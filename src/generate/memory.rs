@@ -7,6 +7,31 @@ use std::collections::BinaryHeap;
 use super::draw::Draw;
 use super::event::Event;
 
+/// What is remembered of an opening: how often it was corrected, and the rest as the planner likes.
+pub(super) trait Opening: Copy {
+    /// The newest revision that was planned.
+    fn revision(&mut self) -> &mut u64;
+}
+
+impl Opening for Event {
+    fn revision(&mut self) -> &mut u64 {
+        &mut self.revision
+    }
+}
+
+/// An opening of which nothing but its number is needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Revised {
+    pub(super) transaction: u64,
+    pub(super) revision: u64,
+}
+
+impl Opening for Revised {
+    fn revision(&mut self) -> &mut u64 {
+        &mut self.revision
+    }
+}
+
 /// How long ago an opening should have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
@@ -15,22 +40,22 @@ pub(super) enum Age {
 }
 
 /// A ring of recent openings and an even sample of all that fell out of it.
-pub(super) struct Memory {
-    recent: Vec<Event>,
+pub(super) struct Memory<T> {
+    recent: Vec<T>,
     oldest: usize,
-    old: Vec<Event>,
+    old: Vec<T>,
     fallen: u64,
     capacity: usize,
 }
 
-impl Memory {
+impl<T: Opening> Memory<T> {
     /// Remembers `capacity` recent openings and twice as many old ones.
-    pub(super) fn new(capacity: usize) -> Memory {
+    pub(super) fn new(capacity: usize) -> Memory<T> {
         Memory { recent: Vec::new(), oldest: 0, old: Vec::new(), fallen: 0, capacity }
     }
 
     /// Remembers an opening; its revision is from now on the newest that was planned.
-    pub(super) fn keep(&mut self, opening: Event, draw: &mut Draw) {
+    pub(super) fn keep(&mut self, opening: T, draw: &mut Draw) {
         if self.recent.len() < self.capacity {
             self.recent.push(opening);
             return;
@@ -54,7 +79,7 @@ impl Memory {
 
     /// Returns an opening as it was before `revisions` more are planned for it; a recent one
     /// where none is old yet, none where nothing is remembered.
-    pub(super) fn recall(&mut self, draw: &mut Draw, age: Age, revisions: u64) -> Option<Event> {
+    pub(super) fn recall(&mut self, draw: &mut Draw, age: Age, revisions: u64) -> Option<T> {
         let from = match age {
             Age::Old if !self.old.is_empty() => &mut self.old,
             _ => &mut self.recent,
@@ -62,7 +87,7 @@ impl Memory {
         let place = draw.index(from.len());
         let opening = from.get_mut(place)?;
         let before = *opening;
-        opening.revision += revisions;
+        *opening.revision() += revisions;
         Some(before)
     }
 }

@@ -40,6 +40,47 @@ pub(super) fn write(salt: u64, large: bool, out: &mut Vec<u8>) {
     }
 }
 
+/// What records of a given size are made of.
+const STEP: &str =
+    r#"{"at":"2026-03-$d","actor":"svc-$d","from":"pending","to":"settled","hash":"$h","fee":$n}"#;
+/// By how much a step can be longer than its template.
+const STEP_GROWTH: usize = 18;
+
+/// Appends metadata that end where `out` has `end` bytes: steps, as many as there is room for, and
+/// a note. Where there is no room at all they are an empty object.
+pub(super) fn write_up_to(salt: u64, end: usize, out: &mut Vec<u8>) {
+    const HEAD: &[u8] = br#"{"steps":["#;
+    const NOTE: &[u8] = br#"],"note":""#;
+    const TAIL: &[u8] = br#""}"#;
+    let frame = NOTE.len() + TAIL.len();
+    if out.len() + HEAD.len() + frame > end {
+        return out.extend_from_slice(b"{}");
+    }
+    let mut filler = Filler::new(salt);
+    out.extend_from_slice(HEAD);
+    let mut between: &[u8] = b"";
+    while out.len() + 1 + STEP.len() + STEP_GROWTH + frame <= end {
+        out.extend_from_slice(between);
+        between = b",";
+        fill(STEP, &mut filler, out);
+    }
+    out.extend_from_slice(NOTE);
+    letters(&mut filler, end - TAIL.len(), out);
+    out.extend_from_slice(TAIL);
+}
+
+/// Appends letters up to an end.
+fn letters(filler: &mut Filler, end: usize, out: &mut Vec<u8>) {
+    const NIBBLES: u64 = u64::from_le_bytes([15; 8]);
+    const A: u64 = u64::from_le_bytes([b'a'; 8]);
+    while out.len() < end {
+        let word = filler.next();
+        out.extend_from_slice(&((word & NIBBLES) + A).to_le_bytes());
+        out.extend_from_slice(&((word >> 4 & NIBBLES) + A).to_le_bytes());
+    }
+    out.truncate(end);
+}
+
 fn fill(template: &str, filler: &mut Filler, out: &mut Vec<u8>) {
     let mut rest = template.as_bytes();
     while let Some(at) = memchr::memchr(b'$', rest) {

@@ -29,7 +29,7 @@ const SEVEN_YEARS: u64 = 7 * 365 * DAY;
 pub(super) struct Planner {
     pub(super) draw: Draw,
     tenants: Vec<Tenant>,
-    memory: Memory,
+    memory: Memory<Event>,
     queue: Queue,
     position: u64,
     near: u64,

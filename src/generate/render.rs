@@ -58,7 +58,9 @@ const FIELD_ORDERS: [[Field; 16]; ORDERS] = [
 
 /// Appends the event, without a newline.
 pub(super) fn event(event: &Event, tenant: &Tenant, out: &mut Vec<u8>) {
-    let mut writer = Writer { event, tenant, out, first: true };
+    // Behind the metadata comes the brace that ends the record.
+    let end = event.look.record_bytes.saturating_sub(1) + out.len();
+    let mut writer = Writer { event, tenant, out, first: true, end };
     writer.out.push(b'{');
     for field in FIELD_ORDERS[event.look.order] {
         writer.field(field);
@@ -71,6 +73,8 @@ struct Writer<'a> {
     tenant: &'a Tenant,
     out: &'a mut Vec<u8>,
     first: bool,
+    /// Where metadata end in a record of a given size.
+    end: usize,
 }
 
 impl Writer<'_> {
@@ -145,7 +149,10 @@ impl Writer<'_> {
             }
             Metadata => {
                 self.key("metadata");
-                metadata::write(look.salt, look.large, self.out);
+                match look.record_bytes {
+                    0 => metadata::write(look.salt, look.large, self.out),
+                    _ => metadata::write_up_to(look.salt, self.end, self.out),
+                }
             }
             Transaction | Leg | Revision | Drift => {}
         }

@@ -1,4 +1,4 @@
-//! What the generator promises, checked on 50,000 records.
+//! What the generator promises, checked on 50,000 records of the hostile workload.
 
 use std::collections::HashSet;
 
@@ -9,8 +9,11 @@ use trueup_ledger::{
 };
 
 use super::{
-    Generator, Hostilities, Hostility, Poison, RecordKind, Summary, Workload, write_jsonl,
+    Generator, Hostilities, Hostility, Poison, RecordKind, Summary, Workload, WorkloadKind,
+    write_jsonl,
 };
+
+mod ledger;
 
 fn workload(events: u64, seed: u64) -> Workload {
     Workload { events, seed, periods: true, ..Workload::default() }
