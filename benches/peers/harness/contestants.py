@@ -1,9 +1,9 @@
 """Who takes part: how each is installed and started, with which settings, and what it leaves out.
 
 A contestant is given the file and a fresh folder, and leaves its balances in a CSV file there. On
-its standard output its last line is a JSON object with `started_at_ns` (its own code begins, the
-JVM or Python is there) and `completed_at_ns` (the result is complete, it only has to be written down
-for us), both since the Unix epoch.
+its standard output its last line is a JSON object with `started_at_ns` (the work begins: the JVM or
+Python, imports and the planner of Flink are done) and `completed_at_ns` (the result is complete, it
+only has to be written down for us), both since the Unix epoch.
 """
 
 import contextlib

@@ -41,6 +41,11 @@ def table(rows: list[Row]) -> str:
         for line in lines
     ]
     drawn.insert(1, "  ".join("-" * width for width in widths))
+    drawn += [
+        f"\n{row.contestant.name} is not timed, on {row.records:,} records: {row.failure}"
+        for row in rows
+        if row.failure is not None
+    ]
     drawn += ["", "Settings, and what each does not do:"]
     told = set()
     for row in rows:
@@ -56,7 +61,7 @@ def cells(row: Row, rows: list[Row]) -> list[str]:
     """Returns the row's cells, or where it was not timed, why."""
     start = [row.contestant.name, row.version, f"{row.records:,}", str(contestants.THREADS)]
     if row.failure is not None or not row.runs:
-        return [*start, f"NOT TIMED: {row.failure}", "", "", "", ""]
+        return [*start, "not timed", "", "", "", ""]
     runs = list(row.runs.values())
     seconds = [run.seconds for run in runs]
     cpu = statistics.median(run.cpu_s for run in runs) / row.records * 1e6

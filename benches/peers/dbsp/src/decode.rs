@@ -214,7 +214,8 @@ fn units(text: &str) -> anyhow::Result<i128> {
 pub fn decimal(units: i128) -> String {
     let one = 10_i128.pow(SCALE as u32);
     let sign = if units < 0 { "-" } else { "" };
-    let (whole, fraction) = (units.unsigned_abs() / one as u128, units.unsigned_abs() % one as u128);
+    let (whole, fraction) =
+        (units.unsigned_abs() / one as u128, units.unsigned_abs() % one as u128);
     let text = format!("{sign}{whole}.{fraction:0SCALE$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -22,11 +22,9 @@ use dbsp::circuit::{
     CircuitConfig, CircuitStorageConfig, Mode, StorageCacheConfig, StorageConfig, StorageOptions,
 };
 use dbsp::mimalloc::MiMalloc;
-use dbsp::typed_batch::IndexedZSetReader;
+use dbsp::typed_batch::{IndexedZSetReader, SpineSnapshot};
 use dbsp::utils::{Tup2, Tup3};
-use dbsp::{
-    DBSPHandle, IndexedZSetHandle, OrdIndexedZSet, OutputHandle, RootCircuit, Runtime,
-};
+use dbsp::{DBSPHandle, IndexedZSetHandle, OrdIndexedZSet, OutputHandle, RootCircuit, Runtime};
 use feldera_macros::IsNone;
 use rkyv::{Archive, Deserialize, Serialize};
 use size_of::SizeOf;
@@ -44,8 +42,19 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What has revisions: one service's side of a transaction.
 #[derive(
-    Default, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, SizeOf, Archive, Serialize,
-    Deserialize, IsNone,
+    Default,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    SizeOf,
+    Archive,
+    Serialize,
+    Deserialize,
+    IsNone,
 )]
 #[archive_attr(derive(Ord, Eq, PartialEq, PartialOrd))]
 pub struct Leg {
@@ -56,8 +65,19 @@ pub struct Leg {
 
 /// A revision of a leg; the higher one is the greater.
 #[derive(
-    Default, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, SizeOf, Archive, Serialize,
-    Deserialize, IsNone,
+    Default,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    SizeOf,
+    Archive,
+    Serialize,
+    Deserialize,
+    IsNone,
 )]
 #[archive_attr(derive(Ord, Eq, PartialEq, PartialOrd))]
 pub struct Version {
@@ -67,8 +87,19 @@ pub struct Version {
 
 /// A posting, its amount in units of 10^-9, debits positive.
 #[derive(
-    Default, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, SizeOf, Archive, Serialize,
-    Deserialize, IsNone,
+    Default,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    SizeOf,
+    Archive,
+    Serialize,
+    Deserialize,
+    IsNone,
 )]
 #[archive_attr(derive(Ord, Eq, PartialEq, PartialOrd))]
 pub struct Line {
@@ -85,9 +116,9 @@ type Balance = Tup2<i128, i64>;
 
 type Balances = OrdIndexedZSet<Account, Balance>;
 
-fn circuit(
-    circuit: &mut RootCircuit,
-) -> anyhow::Result<(IndexedZSetHandle<Leg, Version>, OutputHandle<Balances>)> {
+type Output = OutputHandle<SpineSnapshot<Balances>>;
+
+fn circuit(circuit: &mut RootCircuit) -> anyhow::Result<(IndexedZSetHandle<Leg, Version>, Output)> {
     let (versions, input) = circuit.add_input_indexed_zset::<Leg, Version>();
     // Events only ever come, none is taken back; so the highest one alone has to be kept.
     let current = versions.chain_aggregate_persistent(
@@ -102,9 +133,10 @@ fn circuit(
             .map(|line| (Tup3(tenant, line.account, line.currency), line.amount))
             .collect::<Vec<(Account, i128)>>()
     });
-    let balances = lines
-        .aggregate_linear_persistent(Some("balances"), |amount: &i128| Tup2(*amount, 1_i64));
-    Ok((input, balances.output_persistent(Some("result"))))
+    let balances =
+        lines.aggregate_linear_persistent(Some("balances"), |amount: &i128| Tup2(*amount, 1_i64));
+    // A transaction gives its result in pieces, over several steps of the circuit; gathered here.
+    Ok((input, balances.accumulate_output_persistent(Some("result"))))
 }
 
 fn config(storage: Option<&String>) -> anyhow::Result<CircuitConfig> {
@@ -120,7 +152,7 @@ fn config(storage: Option<&String>) -> anyhow::Result<CircuitConfig> {
 struct Job {
     circuit: DBSPHandle,
     input: IndexedZSetHandle<Leg, Version>,
-    output: OutputHandle<Balances>,
+    output: Output,
     balances: HashMap<Account, Balance>,
     checkpointed: Option<Instant>,
 }
@@ -128,7 +160,8 @@ struct Job {
 impl Job {
     fn step(&mut self) -> anyhow::Result<()> {
         self.circuit.transaction()?;
-        for (account, balance, weight) in self.output.consolidate().iter() {
+        let changes = SpineSnapshot::<Balances>::concat(&self.output.take_from_all()).consolidate();
+        for (account, balance, weight) in changes.iter() {
             if weight > 0 {
                 self.balances.insert(account, balance);
             } else if self.balances.get(&account) == Some(&balance) {
