@@ -21,14 +21,17 @@ class Row:
     failure: str | None = None
 
     def ratios(self, trueup: "Row") -> list[float]:
-        """Returns how many times as long as trueup it took, round by round, on the same file."""
+        """Returns how many times as long as trueup it took, round by round, on the same file.
+
+        Without its start-up, which a run of days does not feel; trueup's own is counted.
+        """
         rounds = sorted(self.runs.keys() & trueup.runs.keys())
-        return [self.runs[n].seconds / trueup.runs[n].seconds for n in rounds]
+        return [self.runs[n].job_seconds / trueup.runs[n].seconds for n in rounds]
 
 
 COLUMNS = [
     "contestant", "version", "records", "threads", "seconds (min, max)", "without start-up",
-    "cpu-s/M", "peak MB", "times trueup's (min, max)",
+    "cpu-s/M", "peak MB", "÷ trueup (min, max)",
 ]
 
 
