@@ -90,7 +90,8 @@ class Broker:
         """Waits until the broker listens; its clients wait for the rest themselves."""
         for _ in range(READY_LIMIT_S * 10):
             if broker.poll() is not None:
-                raise measure.Failed(f"the broker ended: {measure.tail(self.folder / 'server.out')}")
+                said = measure.tail(self.folder / "server.out")
+                raise measure.Failed(f"the broker ended: {said}")
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return

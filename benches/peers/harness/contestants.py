@@ -159,7 +159,10 @@ class DbspStorage(Dbsp):
 
     name = "dbsp-storage"
     settings = "as dbsp, storage on disk, a checkpoint every 15 s and at the end"
-    lacks = "no other view, results not published anywhere; a restart repeats what came since the checkpoint"
+    lacks = (
+        "no other view, results not published anywhere; "
+        "a restart repeats what came since the checkpoint"
+    )
 
     def storage(self, job: Job) -> list[pathlib.Path]:
         return [job.work / "storage"]
@@ -188,7 +191,9 @@ class Flink(Contestant):
 
     name = "flink-hashmap"
     slow = True
-    settings = "parallelism 2, mini-batch 1 s / 50,000, object reuse, top-n cache 200,000, 6 GB heap"
+    settings = (
+        "parallelism 2, mini-batch 1 s / 50,000, object reuse, top-n cache 200,000, 6 GB heap"
+    )
     lacks = "in memory only, no checkpoint, no other view, no transactional sink"
     # Java 17 opens these to nobody, and Flink looks into them.
     opened = ["java.base/java.util", "java.base/java.lang", "java.base/java.time",
@@ -217,7 +222,7 @@ class FlinkRocksDb(Flink):
     """Flink SQL with its state on disk and checkpoints, as one would run it."""
 
     name = "flink-rocksdb"
-    settings = "as flink-hashmap, RocksDB in 1 GB managed memory, incremental checkpoints every 15 s"
+    settings = "as flink-hashmap, RocksDB in 1 GB, incremental checkpoints every 15 s"
     lacks = "no other view, no transactional sink: the results are in memory"
 
     def backend(self, job: Job) -> str:

@@ -88,7 +88,7 @@ def damaged(balances: Balances, lines: Lines) -> list[tuple[str, Balances, Lines
     fewer = {k: balance for k, balance in balances.items() if k != key}
     stranger = (key[0], key[1] + " ", key[2])
     return [
-        ("a balance is wrong in its last digit", {**balances, key: balances[key] + smallest}, lines),
+        ("a last digit is wrong", {**balances, key: balances[key] + smallest}, lines),
         ("a row is missing", fewer, lines),
         ("there is a row too many", {**balances, stranger: decimal.Decimal(0)}, lines),
         ("a line is counted twice", balances, {**lines, key: lines[key] + 1}),

@@ -1,14 +1,16 @@
-//! Feldera's engine, DBSP, as a peer of trueup: the balances of a file of events, kept incrementally.
+//! Feldera's engine, DBSP, as a peer of trueup: keeps the balances of a file of events.
 //!
 //! ```text
-//! file -> decoders (2 threads) -> (leg, version) -> chain_aggregate: highest revision of each leg
-//!      -> flat_map_index: its lines by (tenant, account, currency) -> aggregate_linear: balance, lines
+//! file -> decoders (2 threads) -> (leg, version)
+//!      -> chain_aggregate: the highest revision of each leg
+//!      -> flat_map_index: its lines by (tenant, account, currency)
+//!      -> aggregate_linear: balance, number of lines
 //! ```
 //!
 //! `peer-dbsp INPUT RESULT STEP_RECORDS [STORAGE]` reads the file step by step and writes the
-//! balances. With a directory for storage, what is large lies there, and a checkpoint is taken every
-//! 15 s and at the end. Without it everything is in memory. The engine has no log of its own results: a
-//! consumer that dies between two checkpoints sees what comes after the last one again.
+//! balances. With a directory for storage, what is large lies there, and a checkpoint is taken each
+//! 15 s and at the end. Without it everything is in memory. The engine keeps no log of its results:
+//! who starts again from a checkpoint computes and sends again what came after it.
 
 mod decode;
 

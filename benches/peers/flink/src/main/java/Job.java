@@ -24,20 +24,30 @@ import org.apache.flink.types.RowKind;
  */
 public final class Job {
     private static final String EVENTS =
-            "CREATE TABLE events (tenant STRING, transaction_id STRING, leg STRING, revision BIGINT,"
-                    + " postings ARRAY<ROW<account STRING, side STRING, amount DECIMAL(38, 9),"
-                    + " currency STRING>>)"
-                    + " WITH ('connector' = 'filesystem', 'path' = '%s', 'format' = 'json')";
+            """
+            CREATE TABLE events (
+                tenant STRING, transaction_id STRING, leg STRING, revision BIGINT,
+                postings ARRAY<ROW<
+                    account STRING, side STRING, amount DECIMAL(38, 9), currency STRING>>
+            ) WITH ('connector' = 'filesystem', 'path' = '%s', 'format' = 'json')
+            """;
 
-    /** The planner makes a rank of the first row of the inner query, and two-phase sums of the outer. */
+    /** The planner makes a rank of the inner query, and sums in two phases. */
     private static final String BALANCES =
-            "SELECT tenant, account, currency,"
-                    + " SUM(CASE WHEN side = 'debit' THEN amount ELSE -amount END), COUNT(*)"
-                    + " FROM (SELECT tenant, postings FROM (SELECT tenant, postings, ROW_NUMBER() OVER"
-                    + " (PARTITION BY tenant, transaction_id, COALESCE(leg, '')"
-                    + " ORDER BY COALESCE(revision, 1) DESC) AS place FROM events) WHERE place = 1) c"
-                    + " CROSS JOIN UNNEST(c.postings) AS line (account, side, amount, currency)"
-                    + " GROUP BY tenant, account, currency";
+            """
+            SELECT tenant, account, currency,
+                SUM(CASE WHEN side = 'debit' THEN amount ELSE -amount END), COUNT(*)
+            FROM (
+                SELECT tenant, postings
+                FROM (
+                    SELECT tenant, postings, ROW_NUMBER() OVER (
+                        PARTITION BY tenant, transaction_id, COALESCE(leg, '')
+                        ORDER BY COALESCE(revision, 1) DESC) AS place
+                    FROM events)
+                WHERE place = 1) c
+            CROSS JOIN UNNEST(c.postings) AS line (account, side, amount, currency)
+            GROUP BY tenant, account, currency
+            """;
 
     /** Flink runs within this process, so its tasks and {@code main} see the same map. */
     private static final Map<String, String> CURRENT = new ConcurrentHashMap<>();
