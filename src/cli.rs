@@ -10,6 +10,7 @@ use trueup_ledger::{Epoch, Scale, View};
 
 mod day;
 mod generate;
+mod plan;
 mod quarantine;
 mod rules;
 mod run;
@@ -17,6 +18,7 @@ mod run;
 pub(crate) use day::TOLD_ELSEWHERE;
 pub use day::{AlertsArgs, ReadyArgs, ReconcileArgs, ReportFormat};
 pub use generate::{GenerateArgs, LedgerArgs, WorkloadName};
+pub use plan::PlanArgs;
 pub use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantineRedriveArgs,
     QuarantineShowArgs,
@@ -161,6 +163,16 @@ EXAMPLE
 
 Prints a certificate, or ends with 1 and leaves the directory that shows what is wrong.")]
     Torture(TortureArgs),
+    /// Say what a load needs: cores, memory, disk, requests, network and dollars a month
+    #[command(after_help = "\
+EXAMPLE
+  trueup plan
+  trueup plan --peak-events 250K --events-per-day 12B --hot-days 90 --accounts 100M
+  trueup plan --commit-interval 5s --processes 4 --prices prices.toml --json
+
+A model fed by measured constants, not a measurement: docs/capacity.md says how each figure is made. What
+limits first, and what is not modelled, is printed with it.")]
+    Plan(Box<PlanArgs>),
 }
 
 /// `trueup torture`

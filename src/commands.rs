@@ -14,6 +14,7 @@ mod filter;
 pub mod generate;
 mod meter;
 mod output;
+pub mod plan;
 pub mod quarantine;
 pub mod query;
 pub mod ready;
@@ -47,5 +48,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Alerts(args) => alerts::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Plan(args) => plan::run(&args),
     }
 }
