@@ -11,6 +11,7 @@ use trueup_ledger::{Epoch, Scale, View};
 mod bench;
 mod day;
 mod generate;
+mod plan;
 mod quarantine;
 mod rules;
 mod run;
@@ -19,6 +20,7 @@ pub use bench::{BenchArgs, Scenario};
 pub(crate) use day::TOLD_ELSEWHERE;
 pub use day::{AlertsArgs, ReadyArgs, ReconcileArgs, ReportFormat};
 pub use generate::{GenerateArgs, LedgerArgs, WorkloadName};
+pub use plan::PlanArgs;
 pub use quarantine::{
     QuarantineArgs, QuarantineCommand, QuarantineListArgs, QuarantineRedriveArgs,
     QuarantineShowArgs,
@@ -174,6 +176,16 @@ Runs this same program as an operator would. Contestants take turns, so that wha
 beside hits all alike, and their books have to be equal before a time counts. docs/benchmarks.md
 says what each figure means.")]
     Bench(BenchArgs),
+    /// Say what a load needs: cores, memory, disk, requests, network and dollars a month
+    #[command(after_help = "\
+EXAMPLE
+  trueup plan
+  trueup plan --peak-events 250K --events-per-day 12B --hot-days 90 --accounts 100M
+  trueup plan --commit-interval 5s --processes 4 --prices prices.toml --json
+
+A model fed by measured constants, not a measurement: docs/capacity.md says how each figure is made. What
+limits first, and what is not modelled, is printed with it.")]
+    Plan(Box<PlanArgs>),
 }
 
 /// `trueup torture`

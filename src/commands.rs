@@ -16,6 +16,7 @@ mod filter;
 pub mod generate;
 mod meter;
 mod output;
+pub mod plan;
 pub mod quarantine;
 pub mod query;
 pub mod ready;
@@ -50,5 +51,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Plan(args) => plan::run(&args),
     }
 }

@@ -14,5 +14,6 @@ pub mod config;
 pub mod exit;
 pub mod generate;
 pub mod pipeline;
+pub mod plan;
 pub mod redrive;
 pub mod rules;

@@ -112,6 +112,16 @@ pub fn connect_timeout(text: &str) -> Result<Duration, Invalid> {
     duration(text, Duration::from_secs(1)..=INTERVAL_MAX, REMEDY)
 }
 
+/// Parses how long an outage lasts: `30m`, `1h`.
+///
+/// # Errors
+/// [`Invalid`] where it is no duration or not 1 s to 30 d.
+pub fn outage(text: &str) -> Result<Duration, Invalid> {
+    const REMEDY: &str =
+        "write a whole number and a unit, \"1s\" to \"30d\" (units: ms, s, m, h, d)";
+    duration(text, Duration::from_secs(1)..=Duration::from_secs(30 * 86_400), REMEDY)
+}
+
 pub(super) fn duration(
     text: &str,
     range: RangeInclusive<Duration>,

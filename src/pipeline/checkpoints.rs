@@ -14,7 +14,7 @@ use super::StateOptions;
 
 /// How much of the memory limit a record may use, so that the epochs on their way take about as much
 /// again. A record of two postings to accounts of their own takes 5 KB; three epochs are on their way.
-const LIMIT_BYTES_A_RECORD: u64 = 16 << 10;
+pub(crate) const LIMIT_BYTES_A_RECORD: u64 = 16 << 10;
 
 /// How the threads of a run agree on checkpoints.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use super::{RunError, Shared};
 const TURN: usize = 8192;
 
 /// How many bytes of records end an epoch: large records must not fill the memory.
-const EPOCH_BYTES_MAX: usize = 256 << 20;
+pub(crate) const EPOCH_BYTES_MAX: usize = 256 << 20;
 
 /// How many live records of one pass leave a backfill without a turn.
 const LIVE_BUSY: u64 = 1024;
