@@ -16,7 +16,7 @@ const TRANSACTIONS_TRIED: u128 = 50_000_000;
 const PROCESSES_TRIED: u128 = 4;
 
 /// Something that is needed, and how much of it there can be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Limit {
     /// What it is.
     pub what: &'static str,
