@@ -39,8 +39,8 @@ impl fmt::Display for TransactionKey {
     }
 }
 
-/// How many bytes of names are put together to be hashed in one piece, which takes half the time:
-/// nearly all that come together.
+/// How many bytes of names are put together to be hashed in one piece, which spares the hasher's own
+/// buffering: nearly all that come together.
 const TOGETHER_BYTES_MAX: usize = 256;
 
 /// Returns 128 bits of BLAKE3 over `parts`, each preceded by its length, so that no two different
