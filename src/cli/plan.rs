@@ -68,7 +68,7 @@ pub struct PlanArgs {
     /// Which records were measured that these are like
     #[arg(long, value_enum, default_value_t = WorkloadName::Ledger)]
     pub workload: WorkloadName,
-    /// A file with a section [prices] [default: list prices, see docs/capacity.md]
+    /// A file with a section `[prices]` [default: list prices, see docs/capacity.md]
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
     /// Print JSON: every number exact, with its unit and where it comes from
