@@ -6,11 +6,13 @@
 //! fence. `object_store`'s local put syncs nothing, which is why this exists.
 //!
 //! A writer holds a lock on its temporary file. Opening the store removes the temporary files that
-//! nobody holds, which are those of crashed writers.
+//! nobody holds, which are those of crashed writers. Whoever has the lock first decides: a writer
+//! whose file was removed before it had the lock begins anew.
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -118,6 +120,10 @@ impl DirectoryStore {
             };
             // Without locks (some network file systems) nobody removes unfinished files either.
             let _ = file.lock();
+            // Who opened the store before the lock was there has taken the file for a dead writer's.
+            if file.metadata()?.nlink() == 0 {
+                continue;
+            }
             let written = file.write_all(bytes).and_then(|()| file.sync_all());
             return match written {
                 Ok(()) => Ok((path, file)),

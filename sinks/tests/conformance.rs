@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use trueup_ledger::Epoch;
 use trueup_sinks::commit::{ChainBreak, CommitError, CommitLog, Incompatible, LogError};
@@ -70,6 +72,26 @@ fn unfinished_files_are_not_seen_and_go_on_open() {
     assert!(!dir.path().join(".tmp-77-0").exists());
     assert!(dir.path().join(".tmp-78-0").exists());
     assert!(DirectoryStore::open_existing(dir.path().join("no")).is_err());
+}
+
+/// A cluster's processes and every `trueup` command open one store while its writers write.
+#[test]
+fn opening_never_takes_a_file_that_is_being_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DirectoryStore::open(dir.path()).unwrap();
+    let written = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !written.load(Ordering::Relaxed) {
+                DirectoryStore::open(dir.path()).unwrap();
+            }
+        });
+        let create = |n| store.create(&format!("deltas/{n}"), b"whole");
+        let all: Result<Vec<()>, StoreError> = (0..5_000).map(create).collect();
+        written.store(true, Ordering::Relaxed);
+        all.unwrap();
+    });
+    assert_eq!(store.list("deltas/").unwrap().len(), 5_000);
 }
 
 #[test]
