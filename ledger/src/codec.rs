@@ -32,15 +32,19 @@ pub fn content_hash(canonical: &[u8]) -> u128 {
 
 /// Appends `value` as LEB128.
 pub fn put_varint(out: &mut Vec<u8>, mut value: u128) {
-    loop {
-        let low = (value & 0x7f) as u8;
-        value >>= 7;
-        if value == 0 {
-            out.push(low);
-            return;
+    // Nearly all values fit a register, where shifting costs least.
+    let mut low = loop {
+        match u64::try_from(value) {
+            Ok(low) => break low,
+            Err(_) => out.push(value as u8 | 0x80),
         }
-        out.push(low | 0x80);
+        value >>= 7;
+    };
+    while low >= 0x80 {
+        out.push(low as u8 | 0x80);
+        low >>= 7;
     }
+    out.push(low as u8);
 }
 
 /// Appends a text with its length.
@@ -98,8 +102,16 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`CodecError`] where it is cut or too long.
     pub fn varint(&mut self) -> Result<u128, CodecError> {
-        let mut value = 0_u128;
-        for shift in (0..128).step_by(7) {
+        let mut low = 0_u64;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            low |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(u128::from(low));
+            }
+        }
+        let mut value = u128::from(low);
+        for shift in (63..128).step_by(7) {
             let byte = self.byte()?;
             value |= u128::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {

@@ -107,13 +107,15 @@ fn read_signed(reader: &mut Reader<'_>) -> Result<i128, CodecError> {
 
 /// Appends the canonical bytes of a row. The view's schema gives the types, so they are not in it.
 pub fn encode_row(values: &[Value<'_>], out: &mut Vec<u8>) {
-    for value in values {
-        match *value {
-            Value::Text(text) => put_text(out, text),
-            Value::Amount(units) => put_signed(out, units),
-            Value::Integer(n) | Value::Instant(n) => put_signed(out, i128::from(n)),
-            Value::Date(days) => put_signed(out, i128::from(days)),
-        }
+    values.iter().for_each(|value| put_value(*value, out));
+}
+
+fn put_value(value: Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Text(text) => put_text(out, text),
+        Value::Amount(units) => put_signed(out, units),
+        Value::Integer(n) | Value::Instant(n) => put_signed(out, i128::from(n)),
+        Value::Date(days) => put_signed(out, i128::from(days)),
     }
 }
 
@@ -329,12 +331,10 @@ impl Table {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut digest = Digest::default();
-        let mut values = Vec::new();
         let mut canonical = Vec::new();
         for (row, diff) in self.diffs.iter().enumerate() {
             canonical.clear();
-            self.read(row, &mut values);
-            encode_row(&values, &mut canonical);
+            self.columns.iter().for_each(|column| put_value(column.value(row), &mut canonical));
             digest.add_row(row_hash(&canonical), *diff);
         }
         digest

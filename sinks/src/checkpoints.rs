@@ -17,19 +17,20 @@
 //! any the state is derived from the log.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray, BinaryBuilder};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array, AsArray, BinaryArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 use trueup_ledger::Epoch;
 
+use crate::chunks::FileWriter;
 use crate::error::SinkError;
 use crate::record::sha256_hex;
-use crate::schema::{base_properties, encode};
+use crate::schema::base_properties;
 use crate::store::{Creation, Retry, Store, StoreError, create_exact};
 
 const FOLDER: &str = "checkpoints/";
@@ -111,9 +112,10 @@ impl Manifest {
 pub struct CopyWriter<'s> {
     store: &'s dyn Store,
     epoch: Epoch,
-    keys: BinaryBuilder,
-    values: BinaryBuilder,
-    bytes: usize,
+    /// The keys and values of the part that is being filled, one after the other.
+    bytes: Vec<u8>,
+    /// Where each key and each value ends; a key that was removed has no value.
+    ends: Vec<(usize, Option<usize>)>,
     parts: Vec<Part>,
 }
 
@@ -121,8 +123,7 @@ impl<'s> CopyWriter<'s> {
     /// Begins a copy of the state at `epoch`.
     #[must_use]
     pub fn new(store: &'s dyn Store, epoch: Epoch) -> CopyWriter<'s> {
-        let (keys, values) = (BinaryBuilder::new(), BinaryBuilder::new());
-        CopyWriter { store, epoch, keys, values, bytes: 0, parts: Vec::new() }
+        CopyWriter { store, epoch, bytes: Vec::new(), ends: Vec::new(), parts: Vec::new() }
     }
 
     /// Adds a key with its value, or without one where it was removed. Keys come in order, each
@@ -131,27 +132,45 @@ impl<'s> CopyWriter<'s> {
     /// # Errors
     /// What the store says.
     pub fn push(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), SinkError> {
-        self.keys.append_value(key);
-        self.values.append_option(value);
-        self.bytes += key.len() + value.map_or(0, <[u8]>::len);
-        if self.bytes >= PART_BYTES { self.write_part() } else { Ok(()) }
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        let value_end = value.map(|value| {
+            self.bytes.extend_from_slice(value);
+            self.bytes.len()
+        });
+        self.ends.push((key_end, value_end));
+        if self.bytes.len() >= PART_BYTES { self.write_part() } else { Ok(()) }
     }
 
     fn write_part(&mut self) -> Result<(), SinkError> {
-        self.bytes = 0;
-        let (keys, values) = (self.keys.finish(), self.values.finish());
-        if keys.is_empty() {
+        if self.ends.is_empty() {
             return Ok(());
         }
-        let changes = keys.len() as u64;
-        let batch = RecordBatch::try_new(schema(), vec![Arc::new(keys), Arc::new(values)]);
-        let batch = batch.map_err(SinkError::arrow(PARTS));
-        let bytes = encode(PARTS, &schema(), base_properties().build(), std::iter::once(batch))?;
+        let bytes = self.encode().map_err(SinkError::parquet(PARTS))?;
+        let changes = self.ends.len() as u64;
+        self.bytes.clear();
+        self.ends.clear();
         let sha256 = sha256_hex(&bytes);
         let path = format!("{PARTS}{:020}-{}.parquet", self.epoch.0, &sha256[..16]);
         create(self.store, &path, &bytes)?;
         self.parts.push(Part { path, changes, bytes: bytes.len() as u64, sha256 });
         Ok(())
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, ParquetError> {
+        let mut start = 0;
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for (key_end, value_end) in &self.ends {
+            keys.push(&self.bytes[start..*key_end]);
+            values.push(value_end.map(|value_end| &self.bytes[*key_end..value_end]));
+            start = value_end.unwrap_or(*key_end);
+        }
+        let mut file = FileWriter::new(&schema(), base_properties().build())?;
+        let mut group = file.group()?;
+        group.required(&keys)?;
+        group.optional(&values)?;
+        group.close()?;
+        file.finish()
     }
 
     /// Completes the group, for the manifest.
@@ -171,11 +190,9 @@ fn create(store: &dyn Store, path: &str, bytes: &[u8]) -> Result<(), SinkError> 
     }
 }
 
-fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("key", DataType::Binary, false),
-        Field::new("value", DataType::Binary, true),
-    ]))
+fn schema() -> Schema {
+    let key = Field::new("key", DataType::Binary, false);
+    Schema::new(vec![key, Field::new("value", DataType::Binary, true)])
 }
 
 /// The copies of a store.

@@ -6,28 +6,16 @@
 //! fenced), the file gets a name of its own, and only the commit says which one counts.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Int8Array, Int64Array, StringArray,
-    TimestampMicrosecondArray, UInt64Array,
-};
-use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
 use trueup_ledger::table::ColumnData;
 use trueup_ledger::{Amount, Epoch, Scale, Table, Timestamp, View};
 
+use crate::chunks::{FileWriter, GroupWriter};
 use crate::error::SinkError;
 use crate::record::{FileEntry, sha256_hex};
-use crate::schema::{PRECISION, delta_properties, delta_schema, encode};
+use crate::schema::{ROW_GROUP_ROWS, delta_properties, delta_schema};
 use crate::store::{Creation, Retry, Store, create_exact};
 use crate::totals::ViewTotals;
-
-/// The most rows of one record batch: texts of this many rows stay far below the 2 GiB that the
-/// offsets of an Arrow array reach.
-const BATCH_ROWS: usize = 16 * 1024;
 
 /// Writes the changes of one epoch, one file for each view that has any, and returns the files
 /// and totals for the commit record. `tables` may hold several of one view. `commit_date` is in
@@ -101,11 +89,16 @@ pub(crate) fn encode_deltas(
     epoch: Epoch,
     scale: Scale,
 ) -> Result<Vec<u8>, SinkError> {
+    let parquet = SinkError::parquet(path);
     let schema = delta_schema(view, scale);
-    let order = clustered(tables);
-    let rows = Rows { path, schema: &schema, view, tables, epoch, scale };
-    let batches = order.chunks(BATCH_ROWS).map(|picks| rows.batch(picks));
-    encode(path, &schema, delta_properties(view), batches)
+    let mut file = FileWriter::new(&schema, delta_properties()).map_err(&parquet)?;
+    let rows = Rows { path, view, tables, epoch, scale };
+    for picks in clustered(tables).chunks(ROW_GROUP_ROWS) {
+        let mut group = file.group().map_err(&parquet)?;
+        rows.write(&mut group, picks)?;
+        group.close().map_err(&parquet)?;
+    }
+    file.finish().map_err(parquet)
 }
 
 /// A row: the table and the place in it.
@@ -166,7 +159,6 @@ fn text(column: &ColumnData, row: usize) -> &str {
 
 struct Rows<'a> {
     path: &'a str,
-    schema: &'a SchemaRef,
     view: View,
     tables: &'a [Table],
     epoch: Epoch,
@@ -174,15 +166,39 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn batch(&self, picks: &[Pick]) -> Result<RecordBatch, SinkError> {
+    fn write(&self, group: &mut GroupWriter<'_>, picks: &[Pick]) -> Result<(), SinkError> {
+        let parquet = SinkError::parquet(self.path);
+        group.required(&vec![self.epoch.0.cast_signed(); picks.len()]).map_err(&parquet)?;
         let diffs = self.gather(picks, |table| table.diffs());
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
-        arrays.push(Arc::new(UInt64Array::from(vec![self.epoch.0; picks.len()])));
-        arrays.push(Arc::new(Int8Array::from(diffs)));
+        let diffs: Vec<i32> = diffs.into_iter().map(i32::from).collect();
+        group.required(&diffs).map_err(&parquet)?;
         for column in 0..self.view.columns().len() {
-            arrays.push(self.array(column, picks)?);
+            match &self.tables[0].columns()[column] {
+                ColumnData::Text { .. } => group.required(&self.texts(column, picks)),
+                ColumnData::Amount(_) => {
+                    let units = self.gather(picks, |table| match &table.columns()[column] {
+                        ColumnData::Amount(all) => all,
+                        _ => &[],
+                    });
+                    self.check_width(column, picks, &units)?;
+                    group.required(&units)
+                }
+                ColumnData::Integer(_) | ColumnData::Instant(_) => {
+                    group.required(&self.gather(picks, |table| match &table.columns()[column] {
+                        ColumnData::Integer(all) | ColumnData::Instant(all) => all,
+                        _ => &[],
+                    }))
+                }
+                ColumnData::Date(_) => {
+                    group.required(&self.gather(picks, |table| match &table.columns()[column] {
+                        ColumnData::Date(all) => all,
+                        _ => &[],
+                    }))
+                }
+            }
+            .map_err(&parquet)?;
         }
-        RecordBatch::try_new(self.schema.clone(), arrays).map_err(SinkError::arrow(self.path))
+        Ok(())
     }
 
     /// Copies the picked values of one column out of every table.
@@ -191,55 +207,10 @@ impl Rows<'_> {
         picks.iter().map(|(table, row)| columns[*table as usize][*row as usize]).collect()
     }
 
-    fn array(&self, column: usize, picks: &[Pick]) -> Result<ArrayRef, SinkError> {
-        let arrow = SinkError::arrow(self.path);
-        Ok(match &self.tables[0].columns()[column] {
-            ColumnData::Text { .. } => Arc::new(self.texts(column, picks).map_err(arrow)?),
-            ColumnData::Amount(_) => {
-                let units = self.gather(picks, |table| match &table.columns()[column] {
-                    ColumnData::Amount(all) => all,
-                    _ => &[],
-                });
-                self.check_width(column, picks, &units)?;
-                let digits = self.scale.digits().cast_signed();
-                let array =
-                    Decimal128Array::from(units).with_precision_and_scale(PRECISION, digits);
-                Arc::new(array.map_err(arrow)?)
-            }
-            ColumnData::Integer(_) => Arc::new(Int64Array::from(self.integers(column, picks))),
-            ColumnData::Instant(_) => {
-                let micros = TimestampMicrosecondArray::from(self.integers(column, picks));
-                Arc::new(micros.with_timezone("UTC"))
-            }
-            ColumnData::Date(_) => {
-                let days = self.gather(picks, |table| match &table.columns()[column] {
-                    ColumnData::Date(all) => all,
-                    _ => &[],
-                });
-                Arc::new(Date32Array::from(days))
-            }
-        })
-    }
-
-    fn integers(&self, column: usize, picks: &[Pick]) -> Vec<i64> {
-        self.gather(picks, |table| match &table.columns()[column] {
-            ColumnData::Integer(all) | ColumnData::Instant(all) => all,
-            _ => &[],
-        })
-    }
-
-    fn texts(&self, column: usize, picks: &[Pick]) -> Result<StringArray, ArrowError> {
+    fn texts(&self, column: usize, picks: &[Pick]) -> Vec<&[u8]> {
         let columns: Vec<_> = self.tables.iter().map(|table| &table.columns()[column]).collect();
-        let mut bytes: Vec<u8> = Vec::with_capacity(picks.len() * 16);
-        let mut ends: Vec<i32> = Vec::with_capacity(picks.len() + 1);
-        ends.push(0);
-        for (table, row) in picks {
-            let value = text(columns[*table as usize], *row as usize);
-            bytes.extend_from_slice(value.as_bytes());
-            let end = i32::try_from(bytes.len());
-            ends.push(end.map_err(|_| ArrowError::OffsetOverflowError(bytes.len()))?);
-        }
-        StringArray::try_new(OffsetBuffer::new(ends.into()), Buffer::from_vec(bytes), None)
+        let value = |(table, row): &Pick| text(columns[*table as usize], *row as usize).as_bytes();
+        picks.iter().map(value).collect()
     }
 
     fn check_width(&self, column: usize, picks: &[Pick], units: &[i128]) -> Result<(), SinkError> {

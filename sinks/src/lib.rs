@@ -21,6 +21,7 @@
 //! that looks after the connections to object storage.
 
 pub mod checkpoints;
+mod chunks;
 pub mod commit;
 pub mod conformance;
 pub mod deltas;

@@ -12,16 +12,15 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
-use parquet::schema::types::ColumnPath;
 use trueup_ledger::{ColumnType, Scale, View};
 
 use crate::error::SinkError;
 
 /// The digits of every amount column.
-pub(crate) const PRECISION: u8 = 38;
+const PRECISION: u8 = 38;
 
 /// The most rows of one row group.
-const ROW_GROUP_ROWS: usize = 512 * 1024;
+pub(crate) const ROW_GROUP_ROWS: usize = 512 * 1024;
 
 /// Says who wrote a file in the form that readers parse. It never changes with the program, so
 /// that equal rows make equal bytes.
@@ -49,17 +48,10 @@ fn data_type(ty: ColumnType, scale: Scale) -> DataType {
     }
 }
 
-/// Returns how a view's delta files are encoded: dictionaries for texts, which repeat, and none
-/// for numbers, where building one costs more time than it saves room.
-pub(crate) fn delta_properties(view: View) -> WriterProperties {
-    let texts = view.columns().iter().filter(|column| column.ty == ColumnType::Text);
+/// Returns what a delta file says of itself.
+pub(crate) fn delta_properties() -> WriterProperties {
     let tenant = SortingColumn { column_idx: 2, descending: false, nulls_first: false };
-    texts
-        .fold(base_properties(), |properties, column| {
-            properties.set_column_dictionary_enabled(ColumnPath::from(column.name), true)
-        })
-        .set_sorting_columns(Some(vec![tenant]))
-        .build()
+    base_properties().set_sorting_columns(Some(vec![tenant])).build()
 }
 
 /// Returns what all files have in common.

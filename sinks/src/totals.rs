@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use arrow::datatypes::i256;
 use serde::{Deserialize, Serialize};
-use trueup_ledger::table::{encode_row, row_hash};
-use trueup_ledger::{ColumnType, Digest, Scale, Table, Value};
+use trueup_ledger::table::ColumnData;
+use trueup_ledger::{Digest, Scale, Table, Value};
 
 use crate::error::SinkError;
 
@@ -38,23 +38,10 @@ impl ViewTotals {
     /// # Errors
     /// [`SinkError::BadTotal`] where a sum does not fit 256 bits, which no real table reaches.
     pub fn of(table: &Table, scale: Scale) -> Result<ViewTotals, SinkError> {
-        let mut sums = Sums::new(table);
-        let mut totals = ViewTotals::default();
-        let (mut values, mut canonical) = (Vec::new(), Vec::new());
-        for (row, diff) in table.diffs().iter().enumerate() {
-            canonical.clear();
-            table.read(row, &mut values);
-            encode_row(&values, &mut canonical);
-            totals.digest.add_row(row_hash(&canonical), *diff);
-            if *diff > 0 {
-                totals.inserted += 1;
-            } else {
-                totals.retracted += 1;
-            }
-            sums.add(&values, *diff)?;
-        }
-        totals.totals = sums.publish(scale)?;
-        Ok(totals)
+        let inserted = table.diffs().iter().filter(|diff| **diff > 0).count() as u64;
+        let retracted = table.len() as u64 - inserted;
+        let totals = sums(table, scale)?;
+        Ok(ViewTotals { inserted, retracted, digest: table.digest(), totals })
     }
 
     /// Adds the totals of another part of the same view's delta, such as another worker's.
@@ -138,91 +125,52 @@ impl Sum {
     }
 }
 
-/// The running sums of a table.
-struct Sums {
-    currency: Option<usize>,
-    /// The amount columns: their places and names.
-    amounts: Vec<(usize, &'static str)>,
-    places: HashMap<String, usize>,
-    /// One row of sums a currency, in the order of their first rows.
-    sums: Vec<Vec<Sum>>,
-    /// The currency of the row before, which is mostly that of the next.
-    last: Option<(String, usize)>,
+/// Sums up every amount column, column by column.
+fn sums(table: &Table, scale: Scale) -> Result<BTreeMap<String, CurrencyTotals>, SinkError> {
+    let (currencies, places) = currencies(table);
+    let mut published: Vec<CurrencyTotals> = vec![CurrencyTotals::new(); currencies.len()];
+    for (column, data) in table.view().columns().iter().zip(table.columns()) {
+        let ColumnData::Amount(units) = data else { continue };
+        let bad = |text: String| SinkError::BadTotal { column: column.name.to_owned(), text };
+        let mut sums = vec![Sum::default(); currencies.len()];
+        for ((units, diff), place) in units.iter().zip(table.diffs()).zip(&places) {
+            let signed = match diff {
+                1 => Some(*units),
+                -1 => units.checked_neg(),
+                other => units.checked_mul(i128::from(*other)),
+            };
+            let added = signed.and_then(|signed| sums[*place].add(signed));
+            added.ok_or_else(|| bad(units.to_string()))?;
+        }
+        for (sum, columns) in sums.into_iter().zip(&mut published) {
+            let total = sum.total().ok_or_else(|| bad("too large".to_owned()))?;
+            columns.insert(column.name.to_owned(), display_units(total, scale));
+        }
+    }
+    let of_currency = currencies.into_iter().map(str::to_owned).zip(published);
+    Ok(of_currency.filter(|(_, columns)| !columns.is_empty()).collect())
 }
 
-impl Sums {
-    fn new(table: &Table) -> Sums {
-        let columns = table.view().columns().iter().enumerate();
-        let amounts = columns
-            .filter(|(_, column)| column.ty == ColumnType::Amount)
-            .map(|(place, column)| (place, column.name))
-            .collect();
-        Sums {
-            currency: table.view().currency_column(),
-            amounts,
-            places: HashMap::new(),
-            sums: Vec::new(),
-            last: None,
-        }
-    }
-
-    fn place(&mut self, currency: &str) -> usize {
-        if let Some((last, place)) = &self.last
-            && last == currency
-        {
-            return *place;
-        }
-        let next = self.sums.len();
-        let place = match self.places.get(currency) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(currency.to_owned(), next);
-                self.sums.push(vec![Sum::default(); self.amounts.len()]);
-                next
-            }
-        };
-        let (last, last_place) = self.last.get_or_insert_default();
-        last.clear();
-        last.push_str(currency);
-        *last_place = place;
+/// Returns the currencies of a table, "" where it has none, and for each row its place among them.
+fn currencies(table: &Table) -> (Vec<&str>, Vec<usize>) {
+    let Some(column) = table.view().currency_column() else {
+        return (vec![""], vec![0; table.len()]);
+    };
+    let mut currencies: Vec<&str> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut last: Option<usize> = None;
+    let places = (0..table.len()).map(|row| {
+        let Value::Text(currency) = table.columns()[column].value(row) else { return 0 };
+        // The currency of a row is mostly that of the row before.
+        let place = last.filter(|place| currencies[*place] == currency).unwrap_or_else(|| {
+            *known.entry(currency).or_insert_with(|| {
+                currencies.push(currency);
+                currencies.len() - 1
+            })
+        });
+        last = Some(place);
         place
-    }
-
-    fn add(&mut self, values: &[Value<'_>], diff: i8) -> Result<(), SinkError> {
-        if self.amounts.is_empty() {
-            return Ok(());
-        }
-        let currency = match self.currency.map(|place| values[place]) {
-            Some(Value::Text(currency)) => currency,
-            _ => "",
-        };
-        let place = self.place(currency);
-        for ((column, name), sum) in self.amounts.iter().zip(&mut self.sums[place]) {
-            let Value::Amount(units) = values[*column] else {
-                continue;
-            };
-            let signed = units.checked_mul(i128::from(diff));
-            signed.and_then(|signed| sum.add(signed)).ok_or_else(|| SinkError::BadTotal {
-                column: (*name).to_owned(),
-                text: units.to_string(),
-            })?;
-        }
-        Ok(())
-    }
-
-    fn publish(&self, scale: Scale) -> Result<BTreeMap<String, CurrencyTotals>, SinkError> {
-        let mut published = BTreeMap::new();
-        for (currency, place) in &self.places {
-            let mut columns = CurrencyTotals::new();
-            for ((_, name), sum) in self.amounts.iter().zip(&self.sums[*place]) {
-                let total = sum.total().ok_or_else(|| SinkError::BadTotal {
-                    column: (*name).to_owned(),
-                    text: "too large".to_owned(),
-                })?;
-                columns.insert((*name).to_owned(), display_units(total, scale));
-            }
-            published.insert(currency.clone(), columns);
-        }
-        Ok(published)
-    }
+    });
+    let places = places.collect();
+    (currencies, places)
 }

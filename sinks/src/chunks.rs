@@ -1,0 +1,416 @@
+//! Column chunks of Parquet, written straight from the values.
+//!
+//! ```text
+//! values ─▶ few distinct? ─ yes ─▶ dictionary page, then pages of bit-packed places in it
+//!                └───────── no ──▶ pages of plain values            (each page one zstd frame)
+//! ```
+//!
+//! The library's writers intern every value, keep statistics page by page and make a compressor a
+//! page; that took a sixth of all processor time of a first load. Here a sample decides once a chunk
+//! whether a dictionary is worth it, and one compressor serves a file. Page headers and the footer
+//! are the library's.
+//!
+//! Guarantee: equal values make equal bytes; every value is there, in order.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::{ByteArray, FixedLenByteArray};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{
+    SerializedFileWriter, SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite,
+};
+use parquet::schema::types::ColumnDescPtr;
+use zstd::bulk::Compressor;
+
+/// The most values of one page: a mebibyte of amounts.
+const PAGE_VALUES: usize = 64 * 1024;
+
+/// How many values say whether a dictionary is worth it.
+const SAMPLE: usize = 1024;
+
+/// The most values of a dictionary. It stays in the caches of who writes and who reads.
+const DICTIONARY_VALUES: usize = 32 * 1024;
+
+/// The longest text that is a bound in the statistics of its chunk, as in other writers.
+const STATISTICS_BYTES: usize = 64;
+
+/// The compression level: what the library takes by default.
+const LEVEL: i32 = 1;
+
+/// A value as Parquet stores it.
+pub(crate) trait Plain: Copy + Ord + Hash {
+    /// Appends the value as the encoding `PLAIN` has it.
+    fn put(self, out: &mut Vec<u8>);
+
+    /// Describes a chunk with values from `min` to `max`; `None` where that would take much room.
+    fn statistics(min: Self, max: Self) -> Option<Statistics>;
+}
+
+impl Plain for i32 {
+    fn put(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn statistics(min: i32, max: i32) -> Option<Statistics> {
+        Some(Statistics::int32(Some(min), Some(max), None, Some(0), false))
+    }
+}
+
+impl Plain for i64 {
+    fn put(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn statistics(min: i64, max: i64) -> Option<Statistics> {
+        Some(Statistics::int64(Some(min), Some(max), None, Some(0), false))
+    }
+}
+
+/// A decimal of 38 digits: 16 bytes, the highest first.
+impl Plain for i128 {
+    fn put(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_be_bytes());
+    }
+
+    fn statistics(min: i128, max: i128) -> Option<Statistics> {
+        let bytes = |units: i128| Some(FixedLenByteArray::from(units.to_be_bytes().to_vec()));
+        let (min, max) = (bytes(min), bytes(max));
+        Some(Statistics::fixed_len_byte_array(min, max, None, Some(0), false))
+    }
+}
+
+impl Plain for &[u8] {
+    fn put(self, out: &mut Vec<u8>) {
+        // No text of a record or of a view comes near four gigabytes.
+        let length = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(self);
+    }
+
+    fn statistics(min: &[u8], max: &[u8]) -> Option<Statistics> {
+        if min.len().max(max.len()) > STATISTICS_BYTES {
+            return None;
+        }
+        let bytes = |text: &[u8]| Some(ByteArray::from(text.to_vec()));
+        Some(Statistics::byte_array(bytes(min), bytes(max), None, Some(0), false))
+    }
+}
+
+/// A Parquet file that is being written to memory.
+pub(crate) struct FileWriter {
+    file: SerializedFileWriter<Vec<u8>>,
+    zstd: Compressor<'static>,
+}
+
+impl FileWriter {
+    pub(crate) fn new(schema: &Schema, properties: WriterProperties) -> Result<FileWriter> {
+        let schema = ArrowSchemaConverter::new().convert(schema)?.root_schema_ptr();
+        let file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+        Ok(FileWriter { file, zstd: Compressor::new(LEVEL)? })
+    }
+
+    /// Begins a row group, whose columns are written one after the other.
+    pub(crate) fn group(&mut self) -> Result<GroupWriter<'_>> {
+        let columns = self.file.schema_descr().columns().to_vec();
+        let columns = columns.into_iter();
+        Ok(GroupWriter { group: self.file.next_row_group()?, columns, zstd: &mut self.zstd })
+    }
+
+    /// Writes the footer, and returns the bytes of the file.
+    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+        self.file.into_inner()
+    }
+}
+
+/// A row group that is being written.
+pub(crate) struct GroupWriter<'f> {
+    group: SerializedRowGroupWriter<'f, Vec<u8>>,
+    columns: std::vec::IntoIter<ColumnDescPtr>,
+    zstd: &'f mut Compressor<'static>,
+}
+
+impl GroupWriter<'_> {
+    /// Writes the next column, which has a value in every row.
+    pub(crate) fn required<T: Plain>(&mut self, values: &[T]) -> Result<()> {
+        let mut pages = Pages::new(self.zstd);
+        if let Some(dictionary) = Dictionary::of(values) {
+            pages.dictionary(&dictionary.values)?;
+            for places in dictionary.places.chunks(PAGE_VALUES) {
+                pages.places(places, dictionary.width())?;
+            }
+            let chunk = pages.finish()?;
+            return self.append(chunk, values.len(), bounds(&dictionary.values));
+        }
+        for values in values.chunks(PAGE_VALUES) {
+            pages.plain(values, None)?;
+        }
+        let chunk = pages.finish()?;
+        self.append(chunk, values.len(), bounds(values))
+    }
+
+    /// Writes the next column, which lacks values in some rows. It gets no statistics.
+    pub(crate) fn optional<T: Plain>(&mut self, values: &[Option<T>]) -> Result<()> {
+        let mut pages = Pages::new(self.zstd);
+        let mut present: Vec<T> = Vec::with_capacity(values.len().min(PAGE_VALUES));
+        for values in values.chunks(PAGE_VALUES) {
+            present.clear();
+            present.extend(values.iter().flatten());
+            let levels: Vec<u32> = values.iter().map(|value| u32::from(value.is_some())).collect();
+            pages.plain(&present, Some(&levels))?;
+        }
+        let chunk = pages.finish()?;
+        self.append(chunk, values.len(), None::<(T, T)>)
+    }
+
+    fn append<T: Plain>(
+        &mut self,
+        chunk: Chunk,
+        rows: usize,
+        bounds: Option<(T, T)>,
+    ) -> Result<()> {
+        let column = self.columns.next();
+        let column = column.ok_or_else(|| ParquetError::General("no such column".into()))?;
+        let Chunk { bytes, uncompressed, encodings, first_data } = chunk;
+        let dictionary = (first_data > 0).then_some(0);
+        let level = ZstdLevel::try_new(LEVEL)?;
+        let mut metadata = ColumnChunkMetaData::builder(column)
+            .set_compression(Compression::ZSTD(level))
+            .set_encodings(encodings)
+            .set_num_values(rows as i64)
+            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_uncompressed_size(uncompressed as i64)
+            .set_dictionary_page_offset(dictionary)
+            .set_data_page_offset(first_data as i64);
+        if let Some(statistics) = bounds.and_then(|(min, max)| T::statistics(min, max)) {
+            metadata = metadata.set_statistics(statistics);
+        }
+        let close = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: rows as u64,
+            metadata: metadata.build()?,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: None,
+        };
+        self.group.append_column(&bytes, close)
+    }
+
+    pub(crate) fn close(self) -> Result<()> {
+        self.group.close().map(drop)
+    }
+}
+
+fn bounds<T: Plain>(values: &[T]) -> Option<(T, T)> {
+    let (first, rest) = values.split_first()?;
+    Some(rest.iter().fold((*first, *first), |(min, max), value| (min.min(*value), max.max(*value))))
+}
+
+/// The bytes of a column in a row group, and what the footer says of them.
+struct Chunk {
+    bytes: Bytes,
+    uncompressed: usize,
+    encodings: Vec<Encoding>,
+    /// Where the first page of data begins, behind the dictionary.
+    first_data: usize,
+}
+
+/// The pages of a chunk that is being written.
+struct Pages<'z> {
+    bytes: TrackedWrite<Vec<u8>>,
+    zstd: &'z mut Compressor<'static>,
+    uncompressed: usize,
+    encodings: Vec<Encoding>,
+    first_data: usize,
+}
+
+impl<'z> Pages<'z> {
+    fn new(zstd: &'z mut Compressor<'static>) -> Pages<'z> {
+        let bytes = TrackedWrite::new(Vec::new());
+        Pages {
+            bytes,
+            zstd,
+            uncompressed: 0,
+            encodings: vec![Encoding::PLAIN, Encoding::RLE],
+            first_data: 0,
+        }
+    }
+
+    fn finish(self) -> Result<Chunk> {
+        let Pages { bytes, uncompressed, encodings, first_data, .. } = self;
+        Ok(Chunk { bytes: Bytes::from(bytes.into_inner()?), uncompressed, encodings, first_data })
+    }
+
+    fn dictionary<T: Plain>(&mut self, values: &[T]) -> Result<()> {
+        let mut plain = Vec::new();
+        values.iter().for_each(|value| value.put(&mut plain));
+        self.encodings.push(Encoding::RLE_DICTIONARY);
+        let (num_values, encoding) = (count(values.len())?, Encoding::PLAIN);
+        self.write(&plain, |buf| Page::DictionaryPage {
+            buf,
+            num_values,
+            encoding,
+            is_sorted: false,
+        })?;
+        self.first_data = self.bytes.bytes_written();
+        Ok(())
+    }
+
+    fn places(&mut self, places: &[u32], width: u8) -> Result<()> {
+        let mut bytes = vec![width];
+        put_hybrid(&mut bytes, places, width);
+        self.data(&bytes, places.len(), Encoding::RLE_DICTIONARY)
+    }
+
+    /// Writes values with the levels that say where they are, if some are absent.
+    fn plain<T: Plain>(&mut self, values: &[T], levels: Option<&[u32]>) -> Result<()> {
+        let mut bytes = Vec::with_capacity(values.len() * size_of::<T>());
+        if let Some(levels) = levels {
+            let mut packed = Vec::new();
+            put_hybrid(&mut packed, levels, 1);
+            bytes.extend_from_slice(&count(packed.len())?.to_le_bytes());
+            bytes.append(&mut packed);
+        }
+        values.iter().for_each(|value| value.put(&mut bytes));
+        self.data(&bytes, levels.map_or(values.len(), <[u32]>::len), Encoding::PLAIN)
+    }
+
+    fn data(&mut self, bytes: &[u8], values: usize, encoding: Encoding) -> Result<()> {
+        let num_values = count(values)?;
+        self.write(bytes, |buf| Page::DataPage {
+            buf,
+            num_values,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        })
+    }
+
+    fn write(&mut self, plain: &[u8], page: impl FnOnce(Bytes) -> Page) -> Result<()> {
+        let page = page(Bytes::from(self.zstd.compress(plain)?));
+        let page = CompressedPage::new(page, plain.len());
+        let written = SerializedPageWriter::new(&mut self.bytes).write_page(page)?;
+        self.uncompressed += written.uncompressed_size;
+        Ok(())
+    }
+}
+
+fn count(length: usize) -> Result<u32> {
+    let wide = |_| ParquetError::General("a page of more than four gigabytes".into());
+    u32::try_from(length).map_err(wide)
+}
+
+/// The distinct values of a chunk in the order of their first places, and for each row its value's.
+struct Dictionary<T> {
+    values: Vec<T>,
+    places: Vec<u32>,
+}
+
+impl<T: Plain> Dictionary<T> {
+    /// Builds a dictionary, or none where it would hardly be smaller than the values.
+    fn of(values: &[T]) -> Option<Dictionary<T>> {
+        let step = (values.len() / SAMPLE).max(1);
+        let sample = values.iter().step_by(step).take(SAMPLE);
+        let (mut seen, mut looked_at) = (HashSet::new(), 0);
+        for value in sample {
+            seen.insert(value);
+            looked_at += 1;
+        }
+        // Values that are a quarter or less of so many rows meet in a sample, others hardly.
+        if seen.is_empty() || seen.len() * 64 > looked_at * 63 {
+            return None;
+        }
+        let most = DICTIONARY_VALUES.min(values.len() / 2);
+        let mut known: HashMap<T, u32> = HashMap::new();
+        let mut distinct = Vec::new();
+        let mut places = Vec::with_capacity(values.len());
+        let mut last = None;
+        for value in values {
+            let place = match last {
+                Some((before, place)) if before == *value => place,
+                _ => {
+                    let next = u32::try_from(distinct.len()).ok()?;
+                    *known.entry(*value).or_insert_with(|| {
+                        distinct.push(*value);
+                        next
+                    })
+                }
+            };
+            if distinct.len() > most {
+                return None;
+            }
+            last = Some((*value, place));
+            places.push(place);
+        }
+        Some(Dictionary { values: distinct, places })
+    }
+
+    /// Returns how many bits a place takes.
+    fn width(&self) -> u8 {
+        let last = u32::try_from(self.values.len() - 1).unwrap_or(u32::MAX);
+        (u32::BITS - last.leading_zeros()) as u8
+    }
+}
+
+/// Appends numbers of `width` bits in Parquet's hybrid of runs and bit-packing: eight or more equal
+/// ones as a run, all others packed in groups of eight.
+fn put_hybrid(out: &mut Vec<u8>, numbers: &[u32], width: u8) {
+    let (mut packed_from, mut at) = (0, 0);
+    while at < numbers.len() {
+        let run = numbers[at..].iter().take_while(|number| **number == numbers[at]).count();
+        if run < 8 {
+            at += 8;
+            continue;
+        }
+        put_packed(out, &numbers[packed_from..at], width);
+        put_leb128(out, (run as u64) << 1);
+        let bytes = usize::from(width).div_ceil(8);
+        out.extend_from_slice(&numbers[at].to_le_bytes()[..bytes]);
+        at += run;
+        packed_from = at;
+    }
+    put_packed(out, &numbers[packed_from..], width);
+}
+
+/// Appends numbers in groups of eight, the last one filled up with zeros.
+fn put_packed(out: &mut Vec<u8>, numbers: &[u32], width: u8) {
+    if numbers.is_empty() {
+        return;
+    }
+    put_leb128(out, (numbers.len().div_ceil(8) as u64) << 1 | 1);
+    for group in numbers.chunks(8) {
+        let (mut bits, mut held) = (0_u64, 0);
+        let missing = std::iter::repeat_n(&0, 8 - group.len());
+        for number in group.iter().chain(missing) {
+            bits |= u64::from(*number) << held;
+            held += u32::from(width);
+            while held >= 8 {
+                out.push(bits as u8);
+                bits >>= 8;
+                held -= 8;
+            }
+        }
+    }
+}
+
+fn put_leb128(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests;
