@@ -47,6 +47,11 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u128) {
     out.push(low as u8);
 }
 
+/// Appends `value` as LEB128 in zigzag, so that small negative numbers are short.
+pub fn put_signed(out: &mut Vec<u8>, value: i128) {
+    put_varint(out, ((value << 1) ^ (value >> 127)).cast_unsigned());
+}
+
 /// Appends a text with its length.
 pub fn put_text(out: &mut Vec<u8>, text: &str) {
     put_varint(out, text.len() as u128);
@@ -127,6 +132,15 @@ impl<'a> Reader<'a> {
     /// As [`Reader::varint`].
     pub fn varint_u64(&mut self) -> Result<u64, CodecError> {
         u64::try_from(self.varint()?).map_err(|_| CodecError)
+    }
+
+    /// Reads what [`put_signed`] wrote.
+    ///
+    /// # Errors
+    /// As [`Reader::varint`].
+    pub fn signed(&mut self) -> Result<i128, CodecError> {
+        let coded = self.varint()?;
+        Ok((coded >> 1).cast_signed() ^ -((coded & 1).cast_signed()))
     }
 
     /// Reads a length that fits the memory.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::codec::{CodecError, Reader, put_text, put_varint};
+use crate::codec::{CodecError, Reader, put_signed, put_text};
 use crate::view::{ColumnType, View};
 use crate::{Amount, Digest, Scale, Timestamp};
 
@@ -95,16 +95,6 @@ impl Value<'_> {
     }
 }
 
-/// Zigzag, so that small negative numbers are short.
-fn put_signed(out: &mut Vec<u8>, value: i128) {
-    put_varint(out, ((value << 1) ^ (value >> 127)).cast_unsigned());
-}
-
-fn read_signed(reader: &mut Reader<'_>) -> Result<i128, CodecError> {
-    let coded = reader.varint()?;
-    Ok((coded >> 1).cast_signed() ^ -((coded & 1).cast_signed()))
-}
-
 /// Appends the canonical bytes of a row. The view's schema gives the types, so they are not in it.
 pub fn encode_row(values: &[Value<'_>], out: &mut Vec<u8>) {
     values.iter().for_each(|value| put_value(*value, out));
@@ -133,10 +123,10 @@ pub fn decode_row<'a>(
     for column in view.columns() {
         values.push(match column.ty {
             ColumnType::Text => Value::Text(reader.text()?),
-            ColumnType::Amount => Value::Amount(read_signed(&mut reader)?),
-            ColumnType::Integer => Value::Integer(narrow(read_signed(&mut reader)?)?),
-            ColumnType::Instant => Value::Instant(narrow(read_signed(&mut reader)?)?),
-            ColumnType::Date => Value::Date(narrow(read_signed(&mut reader)?)?),
+            ColumnType::Amount => Value::Amount(reader.signed()?),
+            ColumnType::Integer => Value::Integer(narrow(reader.signed()?)?),
+            ColumnType::Instant => Value::Instant(narrow(reader.signed()?)?),
+            ColumnType::Date => Value::Date(narrow(reader.signed()?)?),
         });
     }
     if reader.is_empty() { Ok(()) } else { Err(CodecError) }

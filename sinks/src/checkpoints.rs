@@ -37,7 +37,7 @@ const FOLDER: &str = "checkpoints/";
 const PARTS: &str = "checkpoints/parts/";
 
 /// The version of manifests and parts, and of what the parts hold; another one is passed over.
-const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION: u32 = 4;
 
 /// How many bytes of keys and values a part holds, about.
 const PART_BYTES: usize = 32 << 20;

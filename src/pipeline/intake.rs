@@ -29,6 +29,14 @@ use super::{RunError, Shared};
 /// The most records of one poll, so that partitions take turns.
 const TURN: usize = 8192;
 
+/// So many records of one turn, or bytes of them, say that a partition is far behind.
+const BEHIND_RECORDS: usize = TURN / 2;
+const BEHIND_BYTES: usize = 1 << 20;
+
+/// How many commit intervals an epoch takes while all live partitions are far behind: what waits there
+/// is late anyhow, and the larger an epoch is, the fewer rows are told that the next one takes back.
+const BEHIND_INTERVALS: u32 = 5;
+
 /// How many bytes of records end an epoch: large records must not fill the memory.
 pub(crate) const EPOCH_BYTES_MAX: usize = 256 << 20;
 
@@ -79,6 +87,8 @@ pub(crate) struct Intake {
 struct Got {
     records: u64,
     bytes: usize,
+    /// Whether all that was read in the last pass was far behind.
+    behind: bool,
 }
 
 /// That the run has failed elsewhere, or here and said so, or is stopped while a source is away.
@@ -334,9 +344,11 @@ impl Intake {
                 self.report(epoch, State::Filled);
             }
             let age = first_record.map(|first| first.elapsed());
+            let time =
+                self.commit_interval.saturating_mul(if got.behind { BEHIND_INTERVALS } else { 1 });
             if got.records >= self.records_max
                 || got.bytes >= EPOCH_BYTES_MAX
-                || age.is_some_and(|age| age >= self.commit_interval)
+                || age.is_some_and(|age| age >= time)
             {
                 // What is full and the last is both; others may still have more.
                 let last = told.is_none() && self.has_all(readers);
@@ -392,6 +404,8 @@ impl Intake {
         self.turn = self.turn.wrapping_add(1);
         let count = readers.readers.len();
         let before = got.records;
+        let backfills_only = readers.readers.iter().all(|reader| reader.backfill);
+        got.behind = true;
         readers.readers.iter_mut().for_each(|reader| reader.seen.begin_pass());
         for backfill in [false, true] {
             if backfill && got.records - before >= LIVE_BUSY {
@@ -407,11 +421,15 @@ impl Intake {
                 let limit = usize::try_from(left).unwrap_or(TURN).min(TURN);
                 let until = reader.end.clone();
                 let polled = reader.poll(limit, until.as_ref());
+                let mut much = false;
                 if let Polled::Batch(batch) = self.or_fail(polled)? {
                     got.records += batch.len() as u64;
                     got.bytes += batch.bytes.len();
+                    much = batch.len() >= BEHIND_RECORDS || batch.bytes.len() >= BEHIND_BYTES;
                     self.hand_out(reader, epoch, batch)?;
                 }
+                // Whoever is up to date does not wait for one that is not, nor for a backfill.
+                got.behind &= much || (backfill && !backfills_only);
             }
         }
         Ok(())

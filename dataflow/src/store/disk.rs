@@ -32,7 +32,7 @@ const READY: &str = "ready";
 const DAMAGED: &str = "damaged";
 
 /// The version of keys and values. Another one is not read, but derived anew.
-const FORMAT: u64 = 4;
+const FORMAT: u64 = 5;
 
 /// Values of at least this many bytes are kept out of the tree, so that merging it moves only keys:
 /// nearly all transactions are written once and never again.

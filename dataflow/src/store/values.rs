@@ -1,6 +1,6 @@
 //! How the keys and values of the spaces are written.
 
-use trueup_ledger::codec::{CodecError, Reader, put_terms, put_text, read_terms};
+use trueup_ledger::codec::{CodecError, Reader, put_signed, put_terms, put_text, read_terms};
 use trueup_ledger::{Terms, TransactionKey};
 
 use differential_dataflow::difference::IsZero;
@@ -91,23 +91,20 @@ impl StateValue for Box<[u8]> {
     }
 }
 
-/// How many bytes encoded sides have.
-const SIDES_BYTES: usize = 40;
-
+/// Sums are short beside the 128 bits that they may take, and a checkpoint writes millions of them.
 impl Encode for Sides {
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.debits.to_le_bytes());
-        out.extend_from_slice(&self.credits.to_le_bytes());
-        out.extend_from_slice(&self.lines.to_le_bytes());
+        for sum in [self.debits, self.credits, i128::from(self.lines)] {
+            put_signed(out, sum);
+        }
     }
 }
 
 impl StateValue for Sides {
     fn decode(reader: &mut Reader<'_>) -> Result<Sides, CodecError> {
-        let mut sum = || reader.bytes(16)?.try_into().map_err(|_| CodecError);
-        let (debits, credits) = (i128::from_le_bytes(sum()?), i128::from_le_bytes(sum()?));
-        let lines = reader.bytes(8)?.try_into().map_err(|_| CodecError)?;
-        Ok(Sides { debits, credits, lines: i64::from_le_bytes(lines) })
+        let (debits, credits) = (reader.signed()?, reader.signed()?);
+        let lines = i64::try_from(reader.signed()?).map_err(|_| CodecError)?;
+        Ok(Sides { debits, credits, lines })
     }
 
     fn heap_bytes(&self) -> usize {
@@ -115,14 +112,22 @@ impl StateValue for Sides {
     }
 }
 
+/// What follows the posted sums of a holding.
+const HAS_PENDING: u8 = 1;
+const HAS_TERMS: u8 = 2;
+
 /// Few accounts have anything pending at a time, and not all are declared; only these pay for it.
 impl Encode for Holding {
     fn encode(&self, out: &mut Vec<u8>) {
+        let has_pending = !self.balance.pending.is_zero();
+        let has_terms = self.terms != Terms::default();
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.push(flag(has_pending, HAS_PENDING) | flag(has_terms, HAS_TERMS));
         self.balance.posted.encode(out);
-        if !self.balance.pending.is_zero() {
+        if has_pending {
             self.balance.pending.encode(out);
         }
-        if self.terms != Terms::default() {
+        if has_terms {
             put_terms(out, self.terms);
         }
     }
@@ -130,14 +135,19 @@ impl Encode for Holding {
 
 impl StateValue for Holding {
     fn decode(reader: &mut Reader<'_>) -> Result<Holding, CodecError> {
+        let flags = reader.byte()?;
         let posted = Sides::decode(reader)?;
-        let rest = reader.rest();
-        let mut reader = Reader::new(rest);
-        let is_pending = rest.len() >= SIDES_BYTES;
-        let pending = if is_pending { Sides::decode(&mut reader)? } else { Sides::default() };
-        let terms = if reader.is_empty() { Terms::default() } else { read_terms(&mut reader)? };
-        let balance = Balance { posted, pending };
-        if reader.is_empty() { Ok(Holding { balance, terms }) } else { Err(CodecError) }
+        let mut balance = Balance { posted, pending: Sides::default() };
+        if flags & HAS_PENDING != 0 {
+            balance.pending = Sides::decode(reader)?;
+        }
+        let terms = if flags & HAS_TERMS != 0 { read_terms(reader)? } else { Terms::default() };
+        let holding = Holding { balance, terms };
+        if reader.is_empty() && flags <= HAS_PENDING | HAS_TERMS {
+            Ok(holding)
+        } else {
+            Err(CodecError)
+        }
     }
 
     fn heap_bytes(&self) -> usize {
