@@ -62,8 +62,8 @@ struct Waiting<D, B> {
 }
 
 impl<D, B> Waiting<D, B> {
-    fn new(capability: Capability<u64>) -> Waiting<D, B> {
-        Waiting { capability, changes: Vec::new(), beside: Vec::new() }
+    fn new(capability: Capability<u64>, changes: usize) -> Waiting<D, B> {
+        Waiting { capability, changes: Vec::with_capacity(changes), beside: Vec::new() }
     }
 }
 
@@ -78,15 +78,17 @@ pub(crate) fn by_epoch_beside<'s, D: ExchangeData, B: Clone + 'static>(
 ) -> Tables<'s> {
     changes.binary_frontier(beside, Exchange::new(shard), Pipeline, name, move |_, _| {
         let mut waiting: BTreeMap<u64, Waiting<D, B>> = BTreeMap::new();
+        // As many as in the epoch before are likely to come: growing would move them all.
+        let mut expected = 0;
         move |(input, frontier), (beside, beside_frontier), output| {
             input.for_each(|capability, changes| {
                 let entry = waiting.entry(*capability.time());
-                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0)));
+                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0), expected));
                 epoch.changes.append(changes);
             });
             beside.for_each(|capability, beside| {
                 let entry = waiting.entry(*capability.time());
-                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0)));
+                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0), expected));
                 epoch.beside.append(beside);
             });
             while let Some(first) = waiting.first_entry() {
@@ -94,6 +96,7 @@ pub(crate) fn by_epoch_beside<'s, D: ExchangeData, B: Clone + 'static>(
                     break;
                 }
                 let (epoch, Waiting { capability, changes, beside }) = first.remove_entry();
+                expected = changes.len();
                 output.session(&capability).give_container(&mut each(epoch, changes, beside));
             }
         }

@@ -142,6 +142,9 @@ pub fn row_hash(canonical: &[u8]) -> u128 {
     xxh3_128(canonical)
 }
 
+/// How many bytes a text has, about.
+const TEXT_BYTES: usize = 12;
+
 /// The values of one column of a [`Table`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ColumnData {
@@ -170,6 +173,18 @@ impl ColumnData {
             ColumnType::Integer => ColumnData::Integer(Vec::new()),
             ColumnType::Date => ColumnData::Date(Vec::new()),
             ColumnType::Instant => ColumnData::Instant(Vec::new()),
+        }
+    }
+
+    fn reserve(&mut self, rows: usize) {
+        match self {
+            ColumnData::Text { ends, bytes } => {
+                ends.reserve(rows);
+                bytes.reserve(rows * TEXT_BYTES);
+            }
+            ColumnData::Amount(all) => all.reserve(rows),
+            ColumnData::Integer(all) | ColumnData::Instant(all) => all.reserve(rows),
+            ColumnData::Date(all) => all.reserve(rows),
         }
     }
 
@@ -280,6 +295,12 @@ impl Table {
     #[must_use]
     pub fn diffs(&self) -> &[i8] {
         &self.diffs
+    }
+
+    /// Makes room for so many changes more, so that growing does not move what is there.
+    pub fn reserve(&mut self, rows: usize) {
+        self.columns.iter_mut().for_each(|column| column.reserve(rows));
+        self.diffs.reserve(rows);
     }
 
     /// Appends a change. `values` are those of the view's columns, in order.

@@ -108,14 +108,58 @@ impl Manifest {
     }
 }
 
+/// Keys with their values, or without one where they were removed, one after the other in memory.
+#[derive(Debug, Default)]
+pub struct Pairs {
+    bytes: Vec<u8>,
+    /// Where each key and each value ends.
+    ends: Vec<(usize, Option<usize>)>,
+}
+
+impl Pairs {
+    /// Returns none, with room for as many as a part holds.
+    #[must_use]
+    pub fn with_room() -> Pairs {
+        Pairs { bytes: Vec::with_capacity(PART_BYTES + PART_BYTES / 64), ends: Vec::new() }
+    }
+
+    /// Adds a key with its value, or without one.
+    pub fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value.unwrap_or_default());
+        self.ends.push((key_end, value.map(|_| self.bytes.len())));
+    }
+
+    /// Says whether it is as much as a part should hold.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= PART_BYTES
+    }
+
+    /// Says whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Returns the keys and values, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let mut start = 0;
+        self.ends.iter().map(move |(key_end, value_end)| {
+            let key = &self.bytes[start..*key_end];
+            start = value_end.unwrap_or(*key_end);
+            (key, value_end.map(|value_end| &self.bytes[*key_end..value_end]))
+        })
+    }
+}
+
 /// Writes one group of a copy, part by part.
 pub struct CopyWriter<'s> {
     store: &'s dyn Store,
     epoch: Epoch,
-    /// The keys and values of the part that is being filled, one after the other.
-    bytes: Vec<u8>,
-    /// Where each key and each value ends; a key that was removed has no value.
-    ends: Vec<(usize, Option<usize>)>,
+    /// What is to be the next part.
+    open: Pairs,
     parts: Vec<Part>,
 }
 
@@ -123,7 +167,7 @@ impl<'s> CopyWriter<'s> {
     /// Begins a copy of the state at `epoch`.
     #[must_use]
     pub fn new(store: &'s dyn Store, epoch: Epoch) -> CopyWriter<'s> {
-        CopyWriter { store, epoch, bytes: Vec::new(), ends: Vec::new(), parts: Vec::new() }
+        CopyWriter { store, epoch, open: Pairs::default(), parts: Vec::new() }
     }
 
     /// Adds a key with its value, or without one where it was removed. Keys come in order, each
@@ -132,45 +176,29 @@ impl<'s> CopyWriter<'s> {
     /// # Errors
     /// What the store says.
     pub fn push(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), SinkError> {
-        self.bytes.extend_from_slice(key);
-        let key_end = self.bytes.len();
-        let value_end = value.map(|value| {
-            self.bytes.extend_from_slice(value);
-            self.bytes.len()
-        });
-        self.ends.push((key_end, value_end));
-        if self.bytes.len() >= PART_BYTES { self.write_part() } else { Ok(()) }
-    }
-
-    fn write_part(&mut self) -> Result<(), SinkError> {
-        if self.ends.is_empty() {
+        self.open.push(key, value);
+        if !self.open.is_full() {
             return Ok(());
         }
-        let bytes = self.encode().map_err(SinkError::parquet(PARTS))?;
-        let changes = self.ends.len() as u64;
-        self.bytes.clear();
-        self.ends.clear();
+        let full = std::mem::take(&mut self.open);
+        self.write(&full)
+    }
+
+    /// Writes a part of its own. Its keys come behind all that were added before.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn write(&mut self, pairs: &Pairs) -> Result<(), SinkError> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let bytes = encode(pairs).map_err(SinkError::parquet(PARTS))?;
         let sha256 = sha256_hex(&bytes);
         let path = format!("{PARTS}{:020}-{}.parquet", self.epoch.0, &sha256[..16]);
         create(self.store, &path, &bytes)?;
+        let changes = pairs.ends.len() as u64;
         self.parts.push(Part { path, changes, bytes: bytes.len() as u64, sha256 });
         Ok(())
-    }
-
-    fn encode(&self) -> Result<Vec<u8>, ParquetError> {
-        let mut start = 0;
-        let (mut keys, mut values) = (Vec::new(), Vec::new());
-        for (key_end, value_end) in &self.ends {
-            keys.push(&self.bytes[start..*key_end]);
-            values.push(value_end.map(|value_end| &self.bytes[*key_end..value_end]));
-            start = value_end.unwrap_or(*key_end);
-        }
-        let mut file = FileWriter::new(&schema(), base_properties().build())?;
-        let mut group = file.group()?;
-        group.required(&keys)?;
-        group.optional(&values)?;
-        group.close()?;
-        file.finish()
     }
 
     /// Completes the group, for the manifest.
@@ -178,9 +206,20 @@ impl<'s> CopyWriter<'s> {
     /// # Errors
     /// What the store says.
     pub fn finish(mut self) -> Result<Vec<Part>, SinkError> {
-        self.write_part()?;
+        let rest = std::mem::take(&mut self.open);
+        self.write(&rest)?;
         Ok(self.parts)
     }
+}
+
+fn encode(pairs: &Pairs) -> Result<Vec<u8>, ParquetError> {
+    let (keys, values): (Vec<_>, Vec<_>) = pairs.iter().unzip();
+    let mut file = FileWriter::new(&schema(), base_properties().build())?;
+    let mut group = file.group()?;
+    group.required(&keys)?;
+    group.optional(&values)?;
+    group.close()?;
+    file.finish()
 }
 
 fn create(store: &dyn Store, path: &str, bytes: &[u8]) -> Result<(), SinkError> {

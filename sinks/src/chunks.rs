@@ -50,6 +50,10 @@ const LEVEL: i32 = 1;
 
 /// A value as Parquet stores it.
 pub(crate) trait Plain: Copy + Ord + Hash {
+    /// Whether the least and the largest of values that hardly repeat are worth looking for. Texts
+    /// that do not are identifiers in no order: their bounds exclude nothing.
+    const BOUNDED: bool = true;
+
     /// Appends the value as the encoding `PLAIN` has it.
     fn put(self, out: &mut Vec<u8>);
 
@@ -91,6 +95,8 @@ impl Plain for i128 {
 }
 
 impl Plain for &[u8] {
+    const BOUNDED: bool = false;
+
     fn put(self, out: &mut Vec<u8>) {
         // No text of a record or of a view comes near four gigabytes.
         let length = u32::try_from(self.len()).unwrap_or(u32::MAX);
@@ -156,7 +162,8 @@ impl GroupWriter<'_> {
             pages.plain(values, None)?;
         }
         let chunk = pages.finish()?;
-        self.append(chunk, values.len(), bounds(values))
+        let bounds = if T::BOUNDED { bounds(values) } else { None };
+        self.append(chunk, values.len(), bounds)
     }
 
     /// Writes the next column, which lacks values in some rows. It gets no statistics.

@@ -3,6 +3,11 @@
 //! The parts of all workers go to the store as a copy and to disk together, once the epoch is
 //! committed. State on disk is therefore never ahead of the commit log.
 //!
+//! ```text
+//! sealed parts ─ sort, encode ─▶ pairs ─┬─▶ tree
+//!                                       └─▶ copy          (a thread each)
+//! ```
+//!
 //! Of several processes each writes the part of its own workers:
 //!
 //! ```text
@@ -13,14 +18,16 @@
 //! Nobody takes a checkpoint in before its copy is whole, so that whoever is behind after a crash
 //! can get to where the others are.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError};
 use trueup_ledger::Epoch;
-use trueup_sinks::{CommitLog, Copies, CopyWriter, Manifest, Part, SinkError, Store};
+use trueup_sinks::{CommitLog, Copies, CopyWriter, Manifest, Pairs, Part, SinkError, Store};
 
 use super::checkpoints::Checkpoints;
 use super::{PATIENCE, RunError, Shared};
@@ -142,22 +149,24 @@ impl Checkpointer {
         let (_, commit_hash) = self.log.read_with_hash(epoch)?;
         let configuration = self.configuration_hash.clone();
         let mark = Mark { epoch, commit_hash, configuration, shards: self.shards };
-        let changes = SealedChanges::of(parts);
         let copied = self.history.base == Epoch(0) || self.history.base_is_copied;
         let mut then_whole = false;
         let disk = self.disk.clone();
-        // Both are written in one pass, but the copy is whole first: the next one builds on what is on
-        // disk, so that must be copied.
+        // The copy is whole before the tree takes in what it was written of: the next copy builds on
+        // what is on disk, so that must be copied.
         let ingested = disk.ingest(&mark, |write| {
             let store = Arc::clone(self.log.store());
-            let mut copy = copied.then(|| CopyWriter::new(&*store, epoch));
-            changes.for_each::<Unwritten>(|key, value| {
-                if let Some(copy) = &mut copy {
-                    copy.push(key, value)?;
+            let own = thread::scope(|scope| {
+                let pairs = encoded(scope, parts);
+                let copy = copied.then(|| Copying::begin(scope, &*store, epoch));
+                for pairs in pairs {
+                    if let Some(copy) = &copy {
+                        copy.add(&pairs);
+                    }
+                    pairs.iter().try_for_each(|(key, value)| write(key, value))?;
                 }
-                write(key, value)
+                Ok::<_, Unwritten>(copy.map_or(Ok(Vec::new()), Copying::end)?)
             })?;
-            let own = copy.map_or(Ok(Vec::new()), CopyWriter::finish)?;
             let agreed = self.agree(&mark, copied, own).map_err(Unwritten::Failed)?;
             then_whole = agreed.ok_or(Unwritten::Ended)?;
             Ok(())
@@ -279,6 +288,54 @@ impl Checkpointer {
         let manifest = Manifest::new(commit, mark.configuration.clone(), base, groups);
         manifest.write(&**self.log.store())?;
         Ok(manifest)
+    }
+}
+
+/// Puts what is sealed in order and encodes it, in a thread of its own: the end of a run waits for its
+/// last checkpoint, and so does whoever has used up the memory.
+fn encoded<'s>(scope: &'s Scope<'s, '_>, parts: &'s [Sealed]) -> Receiver<Arc<Pairs>> {
+    let (filled, pairs) = bounded(1);
+    scope.spawn(move || {
+        let mut open = Pairs::with_room();
+        let sent = SealedChanges::of(parts).for_each(|key, value| {
+            open.push(key, value);
+            if !open.is_full() {
+                return Ok(());
+            }
+            let full = std::mem::replace(&mut open, Pairs::with_room());
+            filled.send(Arc::new(full))
+        });
+        // Where nobody takes them, the checkpoint has failed.
+        let _ = sent.and_then(|()| filled.send(Arc::new(open)));
+    });
+    pairs
+}
+
+/// The thread that copies what the tree takes in.
+struct Copying<'s> {
+    added: Sender<Arc<Pairs>>,
+    thread: ScopedJoinHandle<'s, Result<Vec<Part>, SinkError>>,
+}
+
+impl<'s> Copying<'s> {
+    fn begin(scope: &'s Scope<'s, '_>, store: &'s dyn Store, epoch: Epoch) -> Copying<'s> {
+        let (added, pairs) = bounded::<Arc<Pairs>>(1);
+        let thread = scope.spawn(move || {
+            let mut copy = CopyWriter::new(store, epoch);
+            pairs.iter().try_for_each(|pairs| copy.write(&pairs))?;
+            copy.finish()
+        });
+        Copying { added, thread }
+    }
+
+    fn add(&self, pairs: &Arc<Pairs>) {
+        // Where it has ended, it says why in the end.
+        let _ = self.added.send(Arc::clone(pairs));
+    }
+
+    fn end(self) -> Result<Vec<Part>, SinkError> {
+        drop(self.added);
+        self.thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 

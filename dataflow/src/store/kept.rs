@@ -252,6 +252,9 @@ impl<K: StateKey, V: StateValue> Sealing for Kept<K, V> {
 
 /// The sealed part of a space, for the thread that writes it.
 pub(super) trait SealedSpace: Send + Sync {
+    /// Returns how many changes there are.
+    fn len(&self) -> usize;
+
     /// Appends all changes, in no order.
     fn changes<'a>(&'a self, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>);
 }
@@ -262,6 +265,10 @@ struct SealedMap<K, V> {
 }
 
 impl<K: StateKey, V: StateValue> SealedSpace for SealedMap<K, V> {
+    fn len(&self) -> usize {
+        self.changes.len()
+    }
+
     fn changes<'a>(&'a self, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>) {
         out.extend(self.changes.iter().map(|(key, value)| {
             (key.encode(self.space), value.as_ref().map(|value| value as &dyn Encode))

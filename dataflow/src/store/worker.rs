@@ -1,7 +1,9 @@
 //! All spaces of one worker, sealed together.
 
 use std::cell::{Cell, RefCell};
+use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::thread::{self, ScopedJoinHandle};
 
 use trueup_ledger::Epoch;
 
@@ -100,24 +102,37 @@ impl Sealed {
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
+
+    fn sorted(&self) -> Sorted<'_> {
+        let mut changes = Vec::with_capacity(self.parts.iter().map(|part| part.len()).sum());
+        self.parts.iter().for_each(|part| part.changes(&mut changes));
+        changes.sort_unstable_by_key(|(key, _)| *key);
+        changes
+    }
 }
 
-/// The changes of a checkpoint, of all workers, in the order of their keys.
-pub struct SealedChanges<'a>(Vec<(KeyBytes, Option<&'a dyn Encode>)>);
+/// The changes of one worker, in the order of their keys.
+type Sorted<'a> = Vec<(KeyBytes, Option<&'a dyn Encode>)>;
+
+/// The changes of a checkpoint, of all workers.
+pub struct SealedChanges<'a>(Vec<Sorted<'a>>);
 
 impl<'a> SealedChanges<'a> {
-    /// Puts the parts of all workers in order.
+    /// Puts each worker's changes in order, each by a thread.
     #[must_use]
     pub fn of(parts: &'a [Sealed]) -> SealedChanges<'a> {
-        let mut changes = Vec::new();
-        for part in parts.iter().flat_map(|sealed| &sealed.parts) {
-            part.changes(&mut changes);
-        }
-        changes.sort_unstable_by_key(|(key, _)| *key);
-        SealedChanges(changes)
+        thread::scope(|scope| {
+            let sorted = |part: &'a Sealed| scope.spawn(|| part.sorted());
+            let threads: Vec<_> = parts.iter().map(sorted).collect();
+            let joined = threads.into_iter().map(ScopedJoinHandle::join);
+            SealedChanges(
+                joined.map(|sorted| sorted.unwrap_or_else(|p| resume_unwind(p))).collect(),
+            )
+        })
     }
 
-    /// Calls `each` with every key and its value, or without one where it was removed.
+    /// Calls `each` with every key and its value, or without one where it was removed, in the order of
+    /// the keys.
     ///
     /// # Errors
     /// What `each` returns, which also ends it.
@@ -125,8 +140,16 @@ impl<'a> SealedChanges<'a> {
         &self,
         mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut rest: Vec<&[_]> = self.0.iter().map(Vec::as_slice).collect();
+        rest.retain(|changes| !changes.is_empty());
         let mut value = Vec::new();
-        for (key, change) in &self.0 {
+        // There are as many as workers: few, so that looking at all costs least.
+        while let Some(first) = (0..rest.len()).min_by(|a, b| rest[*a][0].0.cmp(&rest[*b][0].0)) {
+            let (key, change) = &rest[first][0];
+            rest[first] = &rest[first][1..];
+            if rest[first].is_empty() {
+                rest.swap_remove(first);
+            }
             value.clear();
             if let Some(change) = change {
                 change.encode(&mut value);

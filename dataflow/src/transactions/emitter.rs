@@ -51,6 +51,8 @@ pub(crate) struct Emitter {
     pending_shards: Sums<(AccountKey, u8)>,
     interner: Interner,
     accepted: BTreeMap<u32, Accepted>,
+    /// How many records were last expected, and how many rows of postings came of them.
+    expected: (usize, usize),
 }
 
 /// What an [`Emitter`] gathered in one epoch.
@@ -92,7 +94,16 @@ impl Emitter {
             pending_shards: HashMap::default(),
             interner: Interner::default(),
             accepted: BTreeMap::new(),
+            expected: (0, 0),
         }
+    }
+
+    /// Makes room for what so many records are likely to change, judging by those before.
+    pub(crate) fn expect(&mut self, records: usize) {
+        let (before, rows) = self.expected;
+        self.expected.0 = records;
+        self.postings.reserve(rows * records / before.max(1));
+        self.totals.reserve(records);
     }
 
     pub(crate) fn accept(&mut self, partition: u32, new: bool) {
@@ -168,6 +179,9 @@ impl Emitter {
     /// Takes all that was gathered since the last call.
     pub(crate) fn take(&mut self) -> Emitted {
         let mut tables = Vec::new();
+        if !self.accepted.is_empty() {
+            self.expected.1 = self.postings.len();
+        }
         for table in [&mut self.postings, &mut self.totals, &mut self.imbalances] {
             if !table.is_empty() {
                 tables.push(std::mem::replace(table, Table::new(table.view())));
@@ -180,8 +194,8 @@ impl Emitter {
             shards: changed(&mut self.shards).map(of_books).collect(),
             pending_shards: changed(&mut self.pending_shards).map(of_books).collect(),
             due: std::mem::take(&mut self.due),
-            movements: changed(&mut self.movements).collect(),
-            pending: changed(&mut self.pending).collect(),
+            movements: gathered(&mut self.movements),
+            pending: gathered(&mut self.pending),
             facts: std::mem::take(&mut self.facts),
             late: std::mem::take(&mut self.late),
             clearing: std::mem::take(&mut self.clearing),
@@ -216,6 +230,12 @@ impl Books {
         self.last = self.known.get(&key).cloned();
         key
     }
+}
+
+fn gathered<K>(sums: &mut Sums<K>) -> Vec<(K, Sides)> {
+    let mut gathered = Vec::with_capacity(sums.len());
+    gathered.extend(changed(sums));
+    gathered
 }
 
 /// Takes out the sums that are not nothing.

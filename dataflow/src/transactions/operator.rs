@@ -184,11 +184,13 @@ struct Schedule {
     waiting: BTreeMap<(u64, u32), Waiting>,
     /// Closings of epochs that are not done.
     closings: BTreeMap<u64, Vec<Closing>>,
+    /// How many events the last epoch had: about as many are likely to come.
+    expected: usize,
 }
 
 impl Schedule {
     fn new(resolver: Resolver) -> Schedule {
-        Schedule { resolver, waiting: BTreeMap::new(), closings: BTreeMap::new() }
+        Schedule { resolver, waiting: BTreeMap::new(), closings: BTreeMap::new(), expected: 0 }
     }
 
     fn close(&mut self, epoch: u64, closings: &mut Vec<Closing>) {
@@ -197,9 +199,11 @@ impl Schedule {
 
     fn queue(&mut self, held: Held) -> &mut Waiting {
         let time = held.time();
+        // Events come in the first round alone.
+        let events = if time.inner == 0 { self.expected } else { 0 };
         self.waiting.entry((time.outer, time.inner)).or_insert_with(|| Waiting {
             held,
-            events: Vec::new(),
+            events: Vec::with_capacity(events),
             mail: Vec::new(),
             begins: false,
         })
@@ -230,6 +234,9 @@ impl Schedule {
         let phase = phase_of(round);
         let Waiting { held, events, mail, begins } = waiting;
         let epoch = held.time().outer;
+        if round == 0 {
+            self.expected = events.len();
+        }
         let step = Step { events, mail, begins: begins.then_some(phase) };
         let outbox = self.resolver.step(epoch, step);
         for later in Phase::LATER.into_iter().filter(|later| *later > phase) {

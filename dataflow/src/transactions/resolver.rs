@@ -85,6 +85,7 @@ impl Resolver {
 
     fn events(&mut self, time: i64, mut records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
         assert!(self.touched.is_empty(), "the epoch before has emitted");
+        self.emitter.expect(records.len());
         // Equal records are judged in the order of their origin, so that a re-run counts the same
         // ones as duplicates.
         records.sort_unstable_by_key(|record| (record.key, record.origin));

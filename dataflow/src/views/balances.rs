@@ -96,6 +96,7 @@ impl Balances {
             }
         }
         let mut tables = [Table::new(View::Balances), Table::new(View::Imbalances)];
+        tables[0].reserve(2 * sums.len());
         for (key, sum) in sums {
             let terms = declared.get(&key).copied();
             let directory = Rc::clone(&self.directory);

@@ -39,7 +39,9 @@ impl Days {
         let mut kept = self.kept.borrow_mut();
         kept.begin(epoch);
         let mut table = Table::new(View::DailyMovements);
-        for (key, change) in consolidated(changes) {
+        let changes = consolidated(changes);
+        table.reserve(changes.len());
+        for (key, change) in changes {
             let before = kept.get(&key).map(|sides| *sides).unwrap_or_default();
             let mut after = before;
             after.plus_equals(&change);

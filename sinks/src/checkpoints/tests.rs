@@ -3,7 +3,7 @@
 use super::*;
 use crate::memory::MemoryStore;
 
-type Pairs = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+type Owned = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 fn group(store: &MemoryStore, epoch: u64, pairs: &[(u8, Option<&str>)]) -> Vec<Part> {
     let mut writer = CopyWriter::new(store, Epoch(epoch));
@@ -29,8 +29,8 @@ fn copy(
     written(store, epoch, base, vec![group(store, epoch, pairs)])
 }
 
-fn read(store: &MemoryStore, manifest: &Manifest) -> Result<Pairs, SinkError> {
-    let mut pairs = Pairs::new();
+fn read(store: &MemoryStore, manifest: &Manifest) -> Result<Owned, SinkError> {
+    let mut pairs = Owned::new();
     read_copy(store, manifest, |key, value| {
         pairs.push((key.to_vec(), value.map(<[u8]>::to_vec)));
         Ok::<_, SinkError>(())
@@ -48,11 +48,11 @@ fn chains(store: &MemoryStore) -> Vec<Vec<u64>> {
 fn what_is_copied_is_read_back() {
     let store = MemoryStore::new();
     let manifest = copy(&store, 3, None, &[(1, Some("a")), (2, None), (3, Some(""))]);
-    let expected: Pairs =
+    let expected: Owned =
         vec![(vec![1], Some(b"a".to_vec())), (vec![2], None), (vec![3], Some(Vec::new()))];
     assert_eq!(read(&store, &manifest).unwrap(), expected);
     let none = copy(&store, 4, Some(3), &[]);
-    assert_eq!(read(&store, &none).unwrap(), Pairs::new());
+    assert_eq!(read(&store, &none).unwrap(), Owned::new());
 }
 
 #[test]
