@@ -24,6 +24,7 @@ mod filter;
 pub mod kept;
 #[cfg(feature = "abomonation")]
 pub mod pages;
+mod sharded;
 mod values;
 mod worker;
 

@@ -14,6 +14,7 @@ use hashbrown::hash_map::Entry;
 use trueup_ledger::codec::Reader;
 
 use super::disk::Disk;
+use super::sharded::ShardedMap;
 use super::worker::Clock;
 use super::{Encode, KeyBytes, Space, StateKey, StateValue};
 use crate::hash::KeyHasher;
@@ -25,7 +26,7 @@ const ENTRY_BYTES: usize = 32;
 const CLEAN_MAX: usize = 1 << 17;
 
 /// A changed value; `None` where it was removed.
-type Changes<K, V> = HashMap<K, Option<V>, KeyHasher>;
+type Changes<K, V> = ShardedMap<K, Option<V>>;
 
 /// A map from keys to values whose older part is on disk.
 pub struct Kept<K, V> {
@@ -49,7 +50,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
             space,
             clock,
             disk,
-            active: HashMap::default(),
+            active: Changes::default(),
             active_bytes: 0,
             sealed: None,
             sealed_at: 0,
@@ -81,7 +82,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
     /// Where the disk cannot be read: the books cannot go on without it.
     pub fn get(&mut self, key: &K) -> Option<Cow<'_, V>> {
         // Asked twice, since a borrow that is returned from one branch lasts through the others.
-        if self.active.contains_key(key) {
+        if self.active.get(key).is_some() {
             return self.active.get(key)?.as_ref().map(Cow::Borrowed);
         }
         self.older(key)
@@ -164,7 +165,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
         }
         // About as much changes until the next one, and growing to that would move it all again.
         let room = self.active.len() / 2;
-        let active = HashMap::with_capacity_and_hasher(room, KeyHasher::default());
+        let active = Changes::with_capacity(room);
         self.sealed = Some(Arc::new(std::mem::replace(&mut self.active, active)));
         self.active_bytes = 0;
     }
@@ -200,7 +201,7 @@ impl<K: StateKey + Ord, V: StateValue> Kept<K, V> {
             }
         }
         let sealed = self.sealed.iter().flat_map(|sealed| sealed.iter());
-        for (key, change) in sealed.chain(&self.active) {
+        for (key, change) in sealed.chain(self.active.iter()) {
             let encoded = key.encode(self.space);
             let behind = ranges.partition_point(|(from, _)| *from <= encoded);
             if behind == 0 || ranges[behind - 1].1 <= encoded {

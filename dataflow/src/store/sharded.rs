@@ -1,0 +1,122 @@
+//! A hash table in parts.
+//!
+//! A table that grows moves all that is in it, and holds it twice meanwhile: for one of a million keys a
+//! pause of a tenth of a second, and hundreds of megabytes that are touched once. A part is small, so
+//! growing is too, and the room that one part leaves is where the next one grows.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::StateKey;
+use crate::hash::KeyHasher;
+
+/// How many parts there are.
+const PARTS: usize = 64;
+
+/// Where in a hash the part is: neither where a table takes its slot from nor where its tags are.
+const PART_SHIFT: u32 = 48;
+
+/// A map from keys to values.
+#[derive(Debug)]
+pub(super) struct ShardedMap<K, V> {
+    parts: Vec<HashTable<(K, V)>>,
+    length: usize,
+}
+
+impl<K, V> Default for ShardedMap<K, V> {
+    fn default() -> ShardedMap<K, V> {
+        ShardedMap::with_capacity(0)
+    }
+}
+
+fn hash<K: std::hash::Hash>(key: &K) -> u64 {
+    KeyHasher::default().hash_one(key)
+}
+
+fn part(hash: u64) -> usize {
+    (hash >> PART_SHIFT) as usize % PARTS
+}
+
+impl<K, V> ShardedMap<K, V> {
+    /// Returns an empty map with room for about so many keys.
+    pub(super) fn with_capacity(keys: usize) -> ShardedMap<K, V> {
+        let parts = (0..PARTS).map(|_| HashTable::with_capacity(keys / PARTS));
+        ShardedMap { parts: parts.collect(), length: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Returns all keys with their values, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.parts.iter().flatten().map(|(key, value)| (key, value))
+    }
+}
+
+impl<K: StateKey, V> ShardedMap<K, V> {
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        let hash = hash(key);
+        let found = self.parts[part(hash)].find(hash, |(other, _)| other == key);
+        found.map(|(_, value)| value)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let hash = hash(key);
+        let found = self.parts[part(hash)].find_mut(hash, |(other, _)| other == key);
+        found.map(|(_, value)| value)
+    }
+
+    /// Sets the value of a key, and returns the one it had.
+    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let at = hash(&key);
+        let part = &mut self.parts[part(at)];
+        match part.entry(at, |(other, _)| *other == key, |(key, _)| hash(key)) {
+            Entry::Occupied(mut known) => Some(std::mem::replace(&mut known.get_mut().1, value)),
+            Entry::Vacant(vacant) => {
+                vacant.insert((key, value));
+                self.length += 1;
+                None
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        let hash = hash(key);
+        let found = self.parts[part(hash)].find_entry(hash, |(other, _)| other == key).ok()?;
+        self.length -= 1;
+        Some(found.remove().0.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use trueup_ledger::TransactionKey;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_map(steps in prop::collection::vec((0..40_u128, prop::option::of(0..9_u8)), 0..400)) {
+            let mut known = BTreeMap::new();
+            let mut map = ShardedMap::default();
+            for (number, value) in steps {
+                let key = TransactionKey(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_0c3b));
+                match value {
+                    Some(value) => prop_assert_eq!(map.insert(key, value), known.insert(key, value)),
+                    None => prop_assert_eq!(map.remove(&key), known.remove(&key)),
+                }
+                prop_assert_eq!(map.get(&key), known.get(&key));
+                prop_assert_eq!(map.get_mut(&key).copied(), known.get(&key).copied());
+                prop_assert_eq!(map.len(), known.len());
+            }
+            let all: BTreeMap<_, _> = map.iter().map(|(key, value)| (*key, *value)).collect();
+            prop_assert_eq!(all, known);
+        }
+    }
+}
