@@ -13,15 +13,19 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use trueup::generate::{Generator, Workload};
 use trueup::pipeline::{Options, Source, run};
-use trueup_dataflow::names::Interner;
-use trueup_dataflow::store::WorkerState;
+use trueup_dataflow::names::{DatedKey, Interner};
+use trueup_dataflow::store::{
+    Disk, Mark, SealedChanges, Shards, Space, StateError, WorkerState, Write,
+};
+use trueup_dataflow::sums::Sides;
 use trueup_dataflow::transactions::Stateful;
 use trueup_dataflow::{Engine, Host, Hosts, Origin, Setup};
+use trueup_ledger::key::name_hash;
 use trueup_ledger::reference::Reference;
 use trueup_ledger::table::{Row, Table};
 use trueup_ledger::transaction::{Inflows, Standing, Stored, fold};
 use trueup_ledger::{Epoch, Event, Scale, TransactionKey, Value, View};
-use trueup_sinks::{CommitLog, CommitRecord, GENESIS, MemoryStore, write_deltas};
+use trueup_sinks::{CommitLog, CommitRecord, GENESIS, MemoryStore, ViewTotals, write_deltas};
 use trueup_sources::{Format, Json, LocalLog};
 
 #[global_allocator]
@@ -127,8 +131,8 @@ fn reference_fold(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench(sample_count = 20)]
-fn write_postings(bencher: Bencher<'_, '_>) {
+/// The postings of all records.
+fn postings() -> Table {
     let records = records();
     let mut reference = Reference::new(Scale::DEFAULT);
     for event in events(&records) {
@@ -140,11 +144,78 @@ fn write_postings(bencher: Bencher<'_, '_>) {
         let values: Vec<_> = row.iter().map(trueup_ledger::Datum::as_value).collect();
         table.push(&values, 1);
     }
+    table
+}
+
+#[divan::bench(sample_count = 20)]
+fn write_postings(bencher: Bencher<'_, '_>) {
+    let table = postings();
     bencher
         .counter(ItemsCount::new(table.len()))
         .with_inputs(|| (MemoryStore::new(), vec![table.clone()]))
         .bench_values(|(store, tables)| {
             write_deltas(&store, tables, Epoch(1), 0, 20_000, Scale::DEFAULT).unwrap().0.len()
+        });
+}
+
+#[divan::bench(sample_count = 20)]
+fn control_totals(bencher: Bencher<'_, '_>) {
+    let table = postings();
+    bencher
+        .counter(ItemsCount::new(table.len()))
+        .bench(|| ViewTotals::of(&table, Scale::DEFAULT).unwrap().inserted);
+}
+
+/// Sums by account and day, as many as an epoch changes.
+fn days() -> Vec<(DatedKey, Sides)> {
+    let day = |number: u32| {
+        let key = name_hash(&["tenant", &format!("assets:{number}"), "EUR"]);
+        let at = 20_000 + i32::try_from(number % 90).unwrap();
+        let sides = Sides { debits: i128::from(number), credits: 0, lines: 1 };
+        (DatedKey { key, at, tenant: number % 10 }, sides)
+    };
+    (0..100_000).map(day).collect()
+}
+
+/// What an operator does to a key: look for it, and put it.
+#[divan::bench(sample_count = 20)]
+fn store_get_and_put(bencher: Bencher<'_, '_>) {
+    let days = days();
+    bencher.counter(ItemsCount::new(days.len())).bench(|| {
+        let state = WorkerState::new(None, 0, 1);
+        let kept = state.kept::<DatedKey, Sides>(Space::Days);
+        let mut kept = kept.borrow_mut();
+        days.iter().for_each(|(key, sides)| {
+            let known = kept.get(key).is_some();
+            divan::black_box(known);
+            kept.put(*key, *sides);
+        });
+    });
+}
+
+/// A checkpoint: sorted, encoded, taken in by the tree on disk and durable.
+#[divan::bench(sample_count = 10)]
+fn store_checkpoint(bencher: Bencher<'_, '_>) {
+    let days = days();
+    bencher
+        .counter(ItemsCount::new(days.len()))
+        .with_inputs(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Disk::open(folder.path(), 64 << 20).unwrap();
+            let state = WorkerState::new(Some(disk.clone()), 0, 1);
+            let kept = state.kept(Space::Days);
+            kept.borrow_mut().begin(1);
+            days.iter().for_each(|(key, sides)| kept.borrow_mut().put(*key, *sides));
+            state.request_seal(Epoch(1));
+            (folder, disk, state.seal(Epoch(1)))
+        })
+        .bench_local_values(|(folder, disk, sealed)| {
+            let (commit_hash, configuration) = (String::new(), String::new());
+            let mark = Mark { epoch: Epoch(1), commit_hash, configuration, shards: Shards::ALL };
+            let parts = [sealed];
+            let fill = |write: Write<'_, StateError>| SealedChanges::of(&parts).for_each(write);
+            let ingested = disk.ingest(&mark, fill).unwrap();
+            (folder, disk, ingested.changes)
         });
 }
 

@@ -54,8 +54,13 @@ pub fn put_signed(out: &mut Vec<u8>, value: i128) {
 
 /// Appends a text with its length.
 pub fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_varint(out, text.len() as u128);
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(out, text.as_bytes());
+}
+
+/// Appends bytes with their length.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u128);
+    out.extend_from_slice(bytes);
 }
 
 /// Reads canonical bytes from the front.

@@ -5,8 +5,9 @@
 //! the name is taken by other bytes (left by a crash, or by a second cluster that is about to be
 //! fenced), the file gets a name of its own, and only the commit says which one counts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use trueup_ledger::table::ColumnData;
 use trueup_ledger::{Amount, Epoch, Scale, Table, Timestamp, View};
 
@@ -106,12 +107,12 @@ type Pick = (u32, u32);
 
 /// Returns all rows ordered by tenant, and otherwise as they are: a counting sort.
 fn clustered(tables: &[Table]) -> Vec<Pick> {
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut counts: Vec<(&str, usize)> = Vec::new();
+    let mut places: HashMap<&[u8], usize> = HashMap::new();
+    let mut counts: Vec<(&[u8], usize)> = Vec::new();
     let mut picks = Vec::new();
     let mut tenants = Vec::new();
     for (table, number) in tables.iter().zip(0_u32..) {
-        let mut last: Option<(&str, usize)> = None;
+        let mut last: Option<(&[u8], usize)> = None;
         for (row, row_number) in (0..table.len()).zip(0_u32..) {
             let tenant = text(&table.columns()[0], row);
             let place = match last {
@@ -146,14 +147,14 @@ fn clustered(tables: &[Table]) -> Vec<Pick> {
     sorted
 }
 
-fn text(column: &ColumnData, row: usize) -> &str {
+fn text(column: &ColumnData, row: usize) -> &[u8] {
     match column {
         ColumnData::Text { ends, bytes } => {
             let start = if row == 0 { 0 } else { ends[row - 1] };
-            &bytes[start..ends[row]]
+            &bytes.as_bytes()[start..ends[row]]
         }
         // Only called for columns that the schema says are text.
-        _ => "",
+        _ => &[],
     }
 }
 
@@ -209,7 +210,7 @@ impl Rows<'_> {
 
     fn texts(&self, column: usize, picks: &[Pick]) -> Vec<&[u8]> {
         let columns: Vec<_> = self.tables.iter().map(|table| &table.columns()[column]).collect();
-        let value = |(table, row): &Pick| text(columns[*table as usize], *row as usize).as_bytes();
+        let value = |(table, row): &Pick| text(columns[*table as usize], *row as usize);
         picks.iter().map(value).collect()
     }
 

@@ -5,9 +5,9 @@
 //! Sums are of 256 bits, so no set of rows of 38 digits can overflow them.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 
 use arrow::datatypes::i256;
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use trueup_ledger::table::ColumnData;
 use trueup_ledger::{Digest, Scale, Table, Value};

@@ -81,9 +81,8 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
     /// # Panics
     /// Where the disk cannot be read: the books cannot go on without it.
     pub fn get(&mut self, key: &K) -> Option<Cow<'_, V>> {
-        // Asked twice, since a borrow that is returned from one branch lasts through the others.
-        if self.active.get(key).is_some() {
-            return self.active.get(key)?.as_ref().map(Cow::Borrowed);
+        if let Some(place) = self.active.find(key) {
+            return self.active.at(place)?.as_ref().map(Cow::Borrowed);
         }
         self.older(key)
     }

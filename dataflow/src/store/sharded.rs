@@ -25,6 +25,13 @@ pub(super) struct ShardedMap<K, V> {
     length: usize,
 }
 
+/// Where a key is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    part: usize,
+    slot: usize,
+}
+
 impl<K, V> Default for ShardedMap<K, V> {
     fn default() -> ShardedMap<K, V> {
         ShardedMap::with_capacity(0)
@@ -58,9 +65,20 @@ impl<K, V> ShardedMap<K, V> {
 
 impl<K: StateKey, V> ShardedMap<K, V> {
     pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.at(self.find(key)?)
+    }
+
+    /// Returns where a key is, for [`ShardedMap::at`] before anything else is done: a borrow that one
+    /// branch returns lasts through the others, a place does not.
+    pub(super) fn find(&self, key: &K) -> Option<Place> {
         let hash = hash(key);
-        let found = self.parts[part(hash)].find(hash, |(other, _)| other == key);
-        found.map(|(_, value)| value)
+        let part = part(hash);
+        let slot = self.parts[part].find_bucket_index(hash, |(other, _)| other == key)?;
+        Some(Place { part, slot })
+    }
+
+    pub(super) fn at(&self, place: Place) -> Option<&V> {
+        self.parts[place.part].get_bucket(place.slot).map(|(_, value)| value)
     }
 
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {

@@ -46,7 +46,7 @@ impl WorkerState {
     }
 
     /// Opens a space. Each is opened once.
-    pub(crate) fn kept<K: StateKey, V: StateValue>(&self, space: Space) -> Rc<RefCell<Kept<K, V>>> {
+    pub fn kept<K: StateKey, V: StateValue>(&self, space: Space) -> Rc<RefCell<Kept<K, V>>> {
         let kept =
             Rc::new(RefCell::new(Kept::new(space, Rc::clone(&self.clock), self.disk.clone())));
         self.spaces.borrow_mut().push(Rc::clone(&kept) as Rc<RefCell<dyn Sealing>>);
