@@ -1,3 +1,5 @@
+//! What is taken of the texts that `plan` is given, and what is refused.
+
 use super::*;
 
 pub(in crate::plan) const TEXTS: Texts<'static> = Texts {

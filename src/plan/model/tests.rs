@@ -1,3 +1,5 @@
+//! What the model says of simple loads, and that it never says less of more.
+
 use proptest::prelude::*;
 
 use super::super::bill::Bill;
