@@ -52,7 +52,7 @@ pub fn tenant_bits(tenant: &str) -> u32 {
 
 /// A key of a tenant at a date or month, ordered so that within a shard everything of a tenant at a
 /// time lies together. It is packed as [`Sides`](crate::sums::Sides) is.
-#[repr(packed(8))]
+#[repr(C, packed(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DatedKey {
     /// The bits of an [`AccountKey`] or of a transaction's key.

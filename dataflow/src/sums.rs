@@ -11,7 +11,7 @@ use trueup_ledger::{Side, Terms};
 /// `i128` difference. The count of lines says whether the row exists: sums of zero do not.
 ///
 /// It is packed since millions are held: 40 bytes, where the alignment of an `i128` makes 48.
-#[repr(packed(8))]
+#[repr(C, packed(8))]
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

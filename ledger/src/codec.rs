@@ -36,15 +36,15 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u128) {
     let mut low = loop {
         match u64::try_from(value) {
             Ok(low) => break low,
-            Err(_) => out.push(value as u8 | 0x80),
+            Err(_) => out.push((value & 0x7f) as u8 | 0x80),
         }
         value >>= 7;
     };
     while low >= 0x80 {
-        out.push(low as u8 | 0x80);
+        out.push((low & 0x7f) as u8 | 0x80);
         low >>= 7;
     }
-    out.push(low as u8);
+    out.push((low & 0x7f) as u8);
 }
 
 /// Appends `value` as LEB128 in zigzag, so that small negative numbers are short.

@@ -194,11 +194,11 @@ impl GroupWriter<'_> {
         let mut metadata = ColumnChunkMetaData::builder(column)
             .set_compression(Compression::ZSTD(level))
             .set_encodings(encodings)
-            .set_num_values(rows as i64)
-            .set_total_compressed_size(bytes.len() as i64)
-            .set_total_uncompressed_size(uncompressed as i64)
+            .set_num_values(size(rows)?)
+            .set_total_compressed_size(size(bytes.len())?)
+            .set_total_uncompressed_size(size(uncompressed)?)
             .set_dictionary_page_offset(dictionary)
-            .set_data_page_offset(first_data as i64);
+            .set_data_page_offset(size(first_data)?);
         if let Some(statistics) = bounds.and_then(|(min, max)| T::statistics(min, max)) {
             metadata = metadata.set_statistics(statistics);
         }
@@ -281,7 +281,7 @@ impl<'z> Pages<'z> {
 
     /// Writes values with the levels that say where they are, if some are absent.
     fn plain<T: Plain>(&mut self, values: &[T], levels: Option<&[u32]>) -> Result<()> {
-        let mut bytes = Vec::with_capacity(values.len() * size_of::<T>());
+        let mut bytes = Vec::with_capacity(size_of_val(values));
         if let Some(levels) = levels {
             let mut packed = Vec::new();
             put_hybrid(&mut packed, levels, 1);
@@ -311,6 +311,11 @@ impl<'z> Pages<'z> {
         self.uncompressed += written.uncompressed_size;
         Ok(())
     }
+}
+
+fn size(length: usize) -> Result<i64> {
+    let wide = |_| ParquetError::General("a chunk of more than eight exabytes".into());
+    i64::try_from(length).map_err(wide)
 }
 
 fn count(length: usize) -> Result<u32> {
@@ -366,7 +371,7 @@ impl<T: Plain> Dictionary<T> {
     /// Returns how many bits a place takes.
     fn width(&self) -> u8 {
         let last = u32::try_from(self.values.len() - 1).unwrap_or(u32::MAX);
-        (u32::BITS - last.leading_zeros()) as u8
+        last.checked_ilog2().map_or(0, |bit| bit.to_le_bytes()[0] + 1)
     }
 }
 
@@ -403,7 +408,7 @@ fn put_packed(out: &mut Vec<u8>, numbers: &[u32], width: u8) {
             bits |= u64::from(*number) << held;
             held += u32::from(width);
             while held >= 8 {
-                out.push(bits as u8);
+                out.push((bits & 0xff) as u8);
                 bits >>= 8;
                 held -= 8;
             }
@@ -413,10 +418,10 @@ fn put_packed(out: &mut Vec<u8>, numbers: &[u32], width: u8) {
 
 fn put_leb128(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        out.push(number as u8 | 0x80);
+        out.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
     }
-    out.push(number as u8);
+    out.push((number & 0x7f) as u8);
 }
 
 #[cfg(test)]

@@ -72,9 +72,10 @@ fn group(rows: usize, distinct: u64, run: usize) -> Group {
         let drawn = drawn % distinct;
         group.texts.push(format!("account:{drawn}"));
         group.amounts.push((i128::from(drawn) - 3) * 10_i128.pow(20));
-        group.numbers.push((drawn as i64).wrapping_mul(i64::MAX / 7));
-        group.days.push(drawn as i32 - 5);
-        group.bytes.push((drawn % 3 > 0).then(|| vec![drawn as u8; (drawn % 5) as usize]));
+        group.numbers.push(drawn.cast_signed().wrapping_mul(i64::MAX / 7));
+        group.days.push(i32::try_from(drawn & 0x7fff_ffff).unwrap() - 5);
+        let byte = drawn.to_le_bytes()[0];
+        group.bytes.push((byte & 3 != 0).then(|| vec![byte; usize::from(byte % 5)]));
     }
     group
 }
