@@ -91,6 +91,24 @@ struct Got {
     behind: bool,
 }
 
+/// What the turns of a pass gave. Whoever is up to date does not wait for one that is not, and a live
+/// source not for a backfill, which is why its turns do not count beside live ones.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turns {
+    much: usize,
+    little: usize,
+}
+
+impl Turns {
+    fn note(&mut self, much: bool) {
+        *(if much { &mut self.much } else { &mut self.little }) += 1;
+    }
+
+    fn far_behind(self) -> bool {
+        self.much > 0 && self.little == 0
+    }
+}
+
 /// That the run has failed elsewhere, or here and said so, or is stopped while a source is away.
 struct Stopped;
 
@@ -405,7 +423,7 @@ impl Intake {
         let count = readers.readers.len();
         let before = got.records;
         let backfills_only = readers.readers.iter().all(|reader| reader.backfill);
-        got.behind = true;
+        let mut turns = Turns::default();
         readers.readers.iter_mut().for_each(|reader| reader.seen.begin_pass());
         for backfill in [false, true] {
             if backfill && got.records - before >= LIVE_BUSY {
@@ -428,10 +446,12 @@ impl Intake {
                     much = batch.len() >= BEHIND_RECORDS || batch.bytes.len() >= BEHIND_BYTES;
                     self.hand_out(reader, epoch, batch)?;
                 }
-                // Whoever is up to date does not wait for one that is not, nor for a backfill.
-                got.behind &= much || (backfill && !backfills_only);
+                if backfills_only || !backfill {
+                    turns.note(much);
+                }
             }
         }
+        got.behind = turns.far_behind();
         Ok(())
     }
 
@@ -473,5 +493,26 @@ fn wait(transports: &mut [Box<dyn Transport>], timeout: Duration) {
         [only] => only.wait(timeout),
         // Whoever has news first cannot be known, so all are asked again soon.
         _ => std::thread::sleep(timeout.min(Duration::from_millis(5))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_all_that_is_read_is_far_behind_may_an_epoch_take_longer() {
+        let cases: &[(&[bool], bool)] = &[
+            (&[], false),
+            (&[true], true),
+            (&[true, true], true),
+            (&[true, false], false),
+            (&[false], false),
+        ];
+        for (given, expected) in cases {
+            let mut turns = Turns::default();
+            given.iter().for_each(|much| turns.note(*much));
+            assert_eq!(turns.far_behind(), *expected, "{given:?}");
+        }
     }
 }
