@@ -51,8 +51,6 @@ pub(crate) struct Emitter {
     pending_shards: Sums<(AccountKey, u8)>,
     interner: Interner,
     accepted: BTreeMap<u32, Accepted>,
-    /// How many records were last expected, and how many rows of postings came of them.
-    expected: (usize, usize),
 }
 
 /// What an [`Emitter`] gathered in one epoch.
@@ -94,15 +92,13 @@ impl Emitter {
             pending_shards: HashMap::default(),
             interner: Interner::default(),
             accepted: BTreeMap::new(),
-            expected: (0, 0),
         }
     }
 
-    /// Makes room for what so many records are likely to change, judging by those before.
+    /// Makes room for what so many records are likely to change: two lines each. It is no more than
+    /// that, whatever came before, since what is asked for in vain is asked for nonetheless.
     pub(crate) fn expect(&mut self, records: usize) {
-        let (before, rows) = self.expected;
-        self.expected.0 = records;
-        self.postings.reserve(rows * records / before.max(1));
+        self.postings.reserve(2 * records);
         self.totals.reserve(records);
     }
 
@@ -179,9 +175,6 @@ impl Emitter {
     /// Takes all that was gathered since the last call.
     pub(crate) fn take(&mut self) -> Emitted {
         let mut tables = Vec::new();
-        if !self.accepted.is_empty() {
-            self.expected.1 = self.postings.len();
-        }
         for table in [&mut self.postings, &mut self.totals, &mut self.imbalances] {
             if !table.is_empty() {
                 tables.push(std::mem::replace(table, Table::new(table.view())));
