@@ -190,6 +190,12 @@ pub trait StateKey: Copy + Eq + std::hash::Hash + Send + Sync + 'static {
     /// Encodes the key; equal keys are equal bytes.
     fn encode(&self, space: Space) -> KeyBytes;
 
+    /// Returns the shard.
+    fn shard(&self) -> u8 {
+        // Which space it is does not matter: its number is before the shard.
+        self.encode(Space::Transactions).bytes[1]
+    }
+
     /// Decodes what follows the number of the space.
     ///
     /// # Errors

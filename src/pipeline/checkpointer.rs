@@ -118,10 +118,10 @@ impl Checkpointer {
         let shared = Arc::clone(&self.shared);
         let _guard = shared.guard("the checkpoint thread");
         let mut parts: Vec<Sealed> = Vec::new();
-        // What was written last is dropped here and not by the workers: that may take a while. They
-        // have let go of it once they have sealed the next.
-        let mut written = Vec::new();
+        // What was written last is dropped here and not by the workers: that may take a while.
+        let mut written: Vec<Sealed> = Vec::new();
         while !self.shared.has_failed() {
+            written.retain(|part| !part.is_let_go());
             match sealed.recv_timeout(PATIENCE) {
                 Ok(part) => parts.push(part),
                 Err(RecvTimeoutError::Timeout) => continue,

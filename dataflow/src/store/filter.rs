@@ -4,6 +4,9 @@
 //! Nearly every transaction, and many a day of an account, is asked for once before it is there. The
 //! tree has filters of its own, but reaching them costs ten times as much.
 //!
+//! Keys come in the order of their shards, those that a checkpoint notes and those that an epoch asks
+//! for, so each shard has a stretch of the filter of its own, which a cache holds while it is worked on.
+//!
 //! Guarantee: what has been noted is never denied. The size is fixed, so that memory is bounded; with
 //! fewer than six bits a key it denies less and less, and what it does not deny is asked of the disk.
 
@@ -17,6 +20,8 @@ const LINE_WORDS: usize = 8;
 const LINE_BYTES: u64 = 64;
 /// How many bits each key sets.
 const BITS: u32 = 6;
+/// Where in a key its shard is.
+const SHARD_AT: usize = 1;
 
 /// The filter. It may be asked while another thread notes keys; whoever learns that a key is on disk
 /// by other means than the filter also sees its bits.
@@ -66,8 +71,11 @@ impl Filter {
     fn place(&self, key: &[u8]) -> (&[AtomicU64], impl Iterator<Item = (usize, u64)>) {
         let hash = xxh3_128(key);
         let lines = (self.words.len() / LINE_WORDS) as u128;
-        // The high half times the number of lines: its upper 64 bits are even over the lines.
-        let line = usize::try_from(((hash >> 64) * lines) >> 64).unwrap_or(0);
+        // The shard, even as keys are hashes, then the high half of the hash but for its last byte.
+        let shard = u128::from(key.get(SHARD_AT).copied().unwrap_or(0));
+        let even = (shard << 56) | (hash >> 72);
+        // Times the number of lines: its upper 64 bits are even over the lines.
+        let line = usize::try_from((even * lines) >> 64).unwrap_or(0);
         let low = low_half(hash);
         let bits = (0..BITS).map(move |number| {
             let nine = (low >> (number * 9)) & 0x1ff;
@@ -89,7 +97,7 @@ mod tests {
             let filter = Filter::new(bytes);
             assert!(filter.may_hold(b"not known"));
             filter.complete();
-            let key = |number: u64| number.to_be_bytes();
+            let key = |number: u64| xxh3_128(&number.to_be_bytes()).to_be_bytes();
             (0..keys).for_each(|number| filter.note(&key(number)));
             assert!((0..keys).all(|number| filter.may_hold(&key(number))));
             let others = keys..keys + 20_000;

@@ -163,8 +163,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
             clean.clear();
         }
         // About as much changes until the next one, and growing to that would move it all again.
-        let room = self.active.len() / 2;
-        let active = Changes::with_capacity(room);
+        let active = self.active.half_as_large();
         self.sealed = Some(Arc::new(std::mem::replace(&mut self.active, active)));
         self.active_bytes = 0;
     }
@@ -252,11 +251,14 @@ impl<K: StateKey, V: StateValue> Sealing for Kept<K, V> {
 
 /// The sealed part of a space, for the thread that writes it.
 pub(super) trait SealedSpace: Send + Sync {
-    /// Returns how many changes there are.
-    fn len(&self) -> usize;
+    /// Returns which space it is.
+    fn space(&self) -> Space;
 
-    /// Appends all changes, in no order.
-    fn changes<'a>(&'a self, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>);
+    /// Appends all changes of a shard, in no order.
+    fn changes<'a>(&'a self, shard: u8, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>);
+
+    /// Says whether nobody else holds it.
+    fn is_let_go(&self) -> bool;
 }
 
 struct SealedMap<K, V> {
@@ -265,13 +267,17 @@ struct SealedMap<K, V> {
 }
 
 impl<K: StateKey, V: StateValue> SealedSpace for SealedMap<K, V> {
-    fn len(&self) -> usize {
-        self.changes.len()
+    fn space(&self) -> Space {
+        self.space
     }
 
-    fn changes<'a>(&'a self, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>) {
-        out.extend(self.changes.iter().map(|(key, value)| {
+    fn changes<'a>(&'a self, shard: u8, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>) {
+        out.extend(self.changes.of_shard(shard).map(|(key, value)| {
             (key.encode(self.space), value.as_ref().map(|value| value as &dyn Encode))
         }));
+    }
+
+    fn is_let_go(&self) -> bool {
+        Arc::strong_count(&self.changes) == 1
     }
 }

@@ -1,8 +1,12 @@
-//! A hash table in parts.
+//! A hash table in parts, one for each shard.
 //!
 //! A table that grows moves all that is in it, and holds it twice meanwhile: for one of a million keys a
 //! pause of a tenth of a second, and hundreds of megabytes that are touched once. A part is small, so
 //! growing is too, and the room that one part leaves is where the next one grows.
+//!
+//! What an epoch changes comes in the order of its keys, and so shard by shard: one part at a time is
+//! looked through, which a cache holds, not the whole table. Parts of shards that other workers own stay
+//! empty and without memory.
 
 use std::hash::BuildHasher;
 
@@ -13,16 +17,12 @@ use super::StateKey;
 use crate::hash::KeyHasher;
 
 /// How many parts there are.
-const PARTS: usize = 64;
-
-/// Where in a hash the part is: neither where a table takes its slot from nor where its tags are.
-const PART_SHIFT: u32 = 48;
+const PARTS: usize = 256;
 
 /// A map from keys to values.
 #[derive(Debug)]
 pub(super) struct ShardedMap<K, V> {
     parts: Vec<HashTable<(K, V)>>,
-    length: usize,
 }
 
 /// Where a key is.
@@ -34,7 +34,7 @@ pub(super) struct Place {
 
 impl<K, V> Default for ShardedMap<K, V> {
     fn default() -> ShardedMap<K, V> {
-        ShardedMap::with_capacity(0)
+        ShardedMap { parts: (0..PARTS).map(|_| HashTable::new()).collect() }
     }
 }
 
@@ -42,19 +42,16 @@ fn hash<K: std::hash::Hash>(key: &K) -> u64 {
     KeyHasher::default().hash_one(key)
 }
 
-fn part(hash: u64) -> usize {
-    (hash >> PART_SHIFT) as usize % PARTS
-}
-
 impl<K, V> ShardedMap<K, V> {
-    /// Returns an empty map with room for about so many keys.
-    pub(super) fn with_capacity(keys: usize) -> ShardedMap<K, V> {
-        let parts = (0..PARTS).map(|_| HashTable::with_capacity(keys / PARTS));
-        ShardedMap { parts: parts.collect(), length: 0 }
+    /// Returns an empty map with room for half as many keys as this one has.
+    pub(super) fn half_as_large(&self) -> ShardedMap<K, V> {
+        let parts = self.parts.iter().map(|part| HashTable::with_capacity(part.len() / 2));
+        ShardedMap { parts: parts.collect() }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.length
+    /// Returns the keys of a shard with their values, in no order.
+    pub(super) fn of_shard(&self, shard: u8) -> impl ExactSizeIterator<Item = (&K, &V)> {
+        self.parts[usize::from(shard)].iter().map(|(key, value)| (key, value))
     }
 
     /// Returns all keys with their values, in no order.
@@ -71,9 +68,8 @@ impl<K: StateKey, V> ShardedMap<K, V> {
     /// Returns where a key is, for [`ShardedMap::at`] before anything else is done: a borrow that one
     /// branch returns lasts through the others, a place does not.
     pub(super) fn find(&self, key: &K) -> Option<Place> {
-        let hash = hash(key);
-        let part = part(hash);
-        let slot = self.parts[part].find_bucket_index(hash, |(other, _)| other == key)?;
+        let part = usize::from(key.shard());
+        let slot = self.parts[part].find_bucket_index(hash(key), |(other, _)| other == key)?;
         Some(Place { part, slot })
     }
 
@@ -82,29 +78,26 @@ impl<K: StateKey, V> ShardedMap<K, V> {
     }
 
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let hash = hash(key);
-        let found = self.parts[part(hash)].find_mut(hash, |(other, _)| other == key);
+        let part = &mut self.parts[usize::from(key.shard())];
+        let found = part.find_mut(hash(key), |(other, _)| other == key);
         found.map(|(_, value)| value)
     }
 
     /// Sets the value of a key, and returns the one it had.
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let at = hash(&key);
-        let part = &mut self.parts[part(at)];
-        match part.entry(at, |(other, _)| *other == key, |(key, _)| hash(key)) {
+        let part = &mut self.parts[usize::from(key.shard())];
+        match part.entry(hash(&key), |(other, _)| *other == key, |(key, _)| hash(key)) {
             Entry::Occupied(mut known) => Some(std::mem::replace(&mut known.get_mut().1, value)),
             Entry::Vacant(vacant) => {
                 vacant.insert((key, value));
-                self.length += 1;
                 None
             }
         }
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        let hash = hash(key);
-        let found = self.parts[part(hash)].find_entry(hash, |(other, _)| other == key).ok()?;
-        self.length -= 1;
+        let part = &mut self.parts[usize::from(key.shard())];
+        let found = part.find_entry(hash(key), |(other, _)| other == key).ok()?;
         Some(found.remove().0.1)
     }
 }
@@ -131,7 +124,7 @@ mod tests {
                 }
                 prop_assert_eq!(map.get(&key), known.get(&key));
                 prop_assert_eq!(map.get_mut(&key).copied(), known.get(&key).copied());
-                prop_assert_eq!(map.len(), known.len());
+                prop_assert_eq!(map.iter().count(), known.len());
             }
             let all: BTreeMap<_, _> = map.iter().map(|(key, value)| (*key, *value)).collect();
             prop_assert_eq!(all, known);

@@ -18,6 +18,10 @@ impl StateKey for TransactionKey {
         KeyBytes::new(space, &[&self.0.to_be_bytes()])
     }
 
+    fn shard(&self) -> u8 {
+        (*self).shard()
+    }
+
     fn decode(bytes: &[u8]) -> Result<TransactionKey, CodecError> {
         wide(bytes).map(TransactionKey)
     }
@@ -28,6 +32,10 @@ impl StateKey for AccountKey {
         KeyBytes::new(space, &[&self.0.to_be_bytes()])
     }
 
+    fn shard(&self) -> u8 {
+        (*self).shard()
+    }
+
     fn decode(bytes: &[u8]) -> Result<AccountKey, CodecError> {
         wide(bytes).map(AccountKey)
     }
@@ -36,6 +44,10 @@ impl StateKey for AccountKey {
 impl StateKey for PathKey {
     fn encode(&self, space: Space) -> KeyBytes {
         KeyBytes::new(space, &[&self.0.to_be_bytes()])
+    }
+
+    fn shard(&self) -> u8 {
+        (*self).shard()
     }
 
     fn decode(bytes: &[u8]) -> Result<PathKey, CodecError> {
@@ -50,6 +62,10 @@ impl StateKey for DatedKey {
         let key = self.key.to_be_bytes();
         let at = (self.at.cast_unsigned() ^ (1 << 31)).to_be_bytes();
         KeyBytes::new(space, &[&key[..1], &self.tenant.to_be_bytes(), &at, &key[1..]])
+    }
+
+    fn shard(&self) -> u8 {
+        (*self).shard()
     }
 
     fn decode(bytes: &[u8]) -> Result<DatedKey, CodecError> {

@@ -1,9 +1,7 @@
 //! All spaces of one worker, sealed together.
 
 use std::cell::{Cell, RefCell};
-use std::panic::resume_unwind;
 use std::rc::Rc;
-use std::thread::{self, ScopedJoinHandle};
 
 use trueup_ledger::Epoch;
 
@@ -103,32 +101,21 @@ impl Sealed {
         self.epoch
     }
 
-    fn sorted(&self) -> Sorted<'_> {
-        let mut changes = Vec::with_capacity(self.parts.iter().map(|part| part.len()).sum());
-        self.parts.iter().for_each(|part| part.changes(&mut changes));
-        changes.sort_unstable_by_key(|(key, _)| *key);
-        changes
+    /// Says whether the worker has let go of it: whoever drops it then gives its memory back.
+    #[must_use]
+    pub fn is_let_go(&self) -> bool {
+        self.parts.iter().all(|part| part.is_let_go())
     }
 }
 
-/// The changes of one worker, in the order of their keys.
-type Sorted<'a> = Vec<(KeyBytes, Option<&'a dyn Encode>)>;
-
 /// The changes of a checkpoint, of all workers.
-pub struct SealedChanges<'a>(Vec<Sorted<'a>>);
+pub struct SealedChanges<'a>(&'a [Sealed]);
 
 impl<'a> SealedChanges<'a> {
-    /// Puts each worker's changes in order, each by a thread.
+    /// Takes the parts of all workers, which have opened the same spaces.
     #[must_use]
     pub fn of(parts: &'a [Sealed]) -> SealedChanges<'a> {
-        thread::scope(|scope| {
-            let sorted = |part: &'a Sealed| scope.spawn(|| part.sorted());
-            let threads: Vec<_> = parts.iter().map(sorted).collect();
-            let joined = threads.into_iter().map(ScopedJoinHandle::join);
-            SealedChanges(
-                joined.map(|sorted| sorted.unwrap_or_else(|p| resume_unwind(p))).collect(),
-            )
-        })
+        SealedChanges(parts)
     }
 
     /// Calls `each` with every key and its value, or without one where it was removed, in the order of
@@ -140,21 +127,25 @@ impl<'a> SealedChanges<'a> {
         &self,
         mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut rest: Vec<&[_]> = self.0.iter().map(Vec::as_slice).collect();
-        rest.retain(|changes| !changes.is_empty());
+        let mut spaces: Vec<_> = self.0.iter().flat_map(|sealed| &sealed.parts).collect();
+        spaces.sort_by_key(|space| space.space());
+        let mut changes = Vec::new();
         let mut value = Vec::new();
-        // There are as many as workers: few, so that looking at all costs least.
-        while let Some(first) = (0..rest.len()).min_by(|a, b| rest[*a][0].0.cmp(&rest[*b][0].0)) {
-            let (key, change) = &rest[first][0];
-            rest[first] = &rest[first][1..];
-            if rest[first].is_empty() {
-                rest.swap_remove(first);
+        // A key begins with its space and its shard, so it is enough to sort what is in one shard: of
+        // millions of changes some thousands at a time.
+        for parts in spaces.chunk_by(|one, next| one.space() == next.space()) {
+            for shard in 0..=u8::MAX {
+                parts.iter().for_each(|part| part.changes(shard, &mut changes));
+                changes.sort_unstable_by_key(|(key, _): &(KeyBytes, _)| *key);
+                for (key, change) in changes.drain(..) {
+                    value.clear();
+                    let change: Option<&dyn Encode> = change;
+                    if let Some(change) = change {
+                        change.encode(&mut value);
+                    }
+                    each(key.as_bytes(), change.map(|_| value.as_slice()))?;
+                }
             }
-            value.clear();
-            if let Some(change) = change {
-                change.encode(&mut value);
-            }
-            each(key.as_bytes(), change.map(|_| value.as_slice()))?;
         }
         Ok(())
     }
