@@ -42,18 +42,6 @@ pub(crate) fn route(key: AccountKey) -> u64 {
     u64::from(key.shard())
 }
 
-/// Calls `each` with the changes of every epoch, once all are there and the names they use are
-/// recorded; epochs come in order. `shard` decides the worker of a change.
-pub(crate) fn by_epoch<'s, D: ExchangeData>(
-    changes: Stream<'s, u64, Vec<D>>,
-    names: Stream<'s, u64, Vec<()>>,
-    name: &str,
-    shard: impl Fn(&D) -> u64 + 'static,
-    mut each: impl FnMut(u64, Vec<D>) -> Vec<Table> + 'static,
-) -> Tables<'s> {
-    by_epoch_beside(changes, names, name, shard, move |epoch, changes, _| each(epoch, changes))
-}
-
 /// What has come of an epoch, with the right to send what follows from it.
 struct Waiting<D, B> {
     capability: Capability<u64>,
@@ -62,50 +50,55 @@ struct Waiting<D, B> {
 }
 
 impl<D, B> Waiting<D, B> {
-    fn new(capability: Capability<u64>, changes: usize) -> Waiting<D, B> {
-        Waiting { capability, changes: Vec::with_capacity(changes), beside: Vec::new() }
+    /// Begins an epoch with the room of one that is done, if there is some.
+    fn new(capability: Capability<u64>, room: &mut Vec<D>) -> Waiting<D, B> {
+        Waiting { capability, changes: std::mem::take(room), beside: Vec::new() }
     }
 }
 
-/// As [`by_epoch`], with what comes `beside` the changes and is on its worker already; `each` is
-/// called too where an epoch has nothing else.
+/// Calls `each` with the changes of every epoch, which it may take or leave, and with what comes
+/// `beside` them and is on its worker already, once all is there; epochs come in order. `shard` decides
+/// the worker of a change.
 pub(crate) fn by_epoch_beside<'s, D: ExchangeData, B: Clone + 'static>(
     changes: Stream<'s, u64, Vec<D>>,
     beside: Stream<'s, u64, Vec<B>>,
     name: &str,
     shard: impl Fn(&D) -> u64 + 'static,
-    mut each: impl FnMut(u64, Vec<D>, Vec<B>) -> Vec<Table> + 'static,
+    mut each: impl FnMut(u64, &mut Vec<D>, Vec<B>) -> Vec<Table> + 'static,
 ) -> Tables<'s> {
     changes.binary_frontier(beside, Exchange::new(shard), Pipeline, name, move |_, _| {
         let mut waiting: BTreeMap<u64, Waiting<D, B>> = BTreeMap::new();
-        // As many as in the epoch before are likely to come: growing would move them all.
-        let mut expected = 0;
+        // What the last epoch had room for: as many changes are likely to come again, growing would
+        // move them all, and memory that is used again needs no zeroing.
+        let mut room = Vec::new();
         move |(input, frontier), (beside, beside_frontier), output| {
             input.for_each(|capability, changes| {
                 let entry = waiting.entry(*capability.time());
-                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0), expected));
+                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0), &mut room));
                 epoch.changes.append(changes);
             });
             beside.for_each(|capability, beside| {
                 let entry = waiting.entry(*capability.time());
-                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0), expected));
+                let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0), &mut room));
                 epoch.beside.append(beside);
             });
             while let Some(first) = waiting.first_entry() {
                 if frontier.less_equal(first.key()) || beside_frontier.less_equal(first.key()) {
                     break;
                 }
-                let (epoch, Waiting { capability, changes, beside }) = first.remove_entry();
-                expected = changes.len();
-                output.session(&capability).give_container(&mut each(epoch, changes, beside));
+                let (epoch, Waiting { capability, mut changes, beside }) = first.remove_entry();
+                let mut tables = each(epoch, &mut changes, beside);
+                output.session(&capability).give_container(&mut tables);
+                changes.clear();
+                room = changes;
             }
         }
     })
 }
 
-/// Adds up the changes of one epoch, so that each key changes once; they come in the
-/// order of their keys.
-pub(crate) fn consolidated<K: Ord + Copy, V: Total>(mut changes: Vec<(K, V)>) -> Vec<(K, V)> {
+/// Adds up the changes of one epoch, so that each key changes once, and puts them in the order of
+/// their keys.
+pub(crate) fn consolidate<K: Ord + Copy, V: Total>(changes: &mut Vec<(K, V)>) {
     changes.sort_unstable_by_key(|(key, _)| *key);
     changes.dedup_by(|next, sum| {
         let same = next.0 == sum.0;
@@ -115,5 +108,4 @@ pub(crate) fn consolidated<K: Ord + Copy, V: Total>(mut changes: Vec<(K, V)>) ->
         same
     });
     changes.retain(|(_, change)| !change.is_zero());
-    changes
 }

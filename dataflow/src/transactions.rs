@@ -12,6 +12,7 @@
 //! every transaction touched, already consolidated. An event without transaction is one by itself. State: the store, and within an epoch the
 //! linked transactions that it touches. See `links` for how they agree.
 
+mod combiner;
 mod emitter;
 mod links;
 mod operator;

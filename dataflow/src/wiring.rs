@@ -36,10 +36,9 @@ use crate::sums::Sides;
 use crate::time::EpochClock;
 use crate::totals::{SharedDirectory, record_names};
 use crate::transactions::{Changes, Tables};
+use crate::views::accounts::{Inputs, accounts};
 use crate::views::alerts::alerts;
-use crate::views::balances::balances;
 use crate::views::data_quality::{Counts, data_quality, open_imbalances, unmatched};
-use crate::views::period_adjustments::period_adjustments;
 use crate::views::reconciliation::{Reconciliations, reconciliation, reconciliations};
 use crate::views::source_continuity::{Continuity, Service, source_continuity};
 use crate::views::trial_balance::{books, trial_balance};
@@ -103,21 +102,15 @@ type Make = for<'s> fn(&Streams<'s>, &Context<'_>) -> Made<'s>;
 /// The views and detectors that are made of what the transactions change.
 const MADE_OF_TRANSACTIONS: &[Make] = &[
     |s, c| {
-        let (movements, pending) = (s.movements.clone(), s.pending.clone());
-        Made::tables(balances(
-            movements,
-            pending,
-            s.declarations.clone(),
-            s.names.clone(),
-            Rc::clone(&s.directory),
-            (c.state, c.scale),
-        ))
-    },
-    |s, c| {
-        let (movements, closings) = (s.movements.clone(), s.closings.clone());
-        let (names, directory) = (s.names.clone(), Rc::clone(&s.directory));
-        let state = (c.state, c.since);
-        Made::tables(period_adjustments(movements, closings, names, directory, state))
+        let inputs = Inputs {
+            movements: s.movements.clone(),
+            pending: s.pending.clone(),
+            declarations: s.declarations.clone(),
+            closings: s.closings.clone(),
+            names: s.names.clone(),
+        };
+        let state = (c.state, c.since, c.scale);
+        Made::tables(accounts(inputs, Rc::clone(&s.directory), state))
     },
     |s, c| {
         Made::tables(late_into_closed_period(s.late.clone(), s.closings.clone(), c.state, c.since))

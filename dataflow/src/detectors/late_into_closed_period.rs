@@ -55,11 +55,11 @@ struct LateWork {
 
 impl LateWork {
     /// Applies what comes in one epoch; returns the rows that it changes.
-    fn epoch(&self, epoch: u64, lines: Vec<LateLine>, closings: &[Closing]) -> Vec<Table> {
+    fn epoch(&self, epoch: u64, lines: &mut Vec<LateLine>, closings: &[Closing]) -> Vec<Table> {
         let mut kept = self.kept.borrow_mut();
         kept.begin(epoch);
         let mut table = Table::new(View::Imbalances);
-        add(&mut kept, lines, &mut table);
+        add(&mut kept, lines.drain(..), &mut table);
         self.end(&mut kept, closings, &mut table);
         vec![table]
     }
@@ -85,7 +85,7 @@ impl LateWork {
 }
 
 /// Adds the lines of one epoch to what their transactions have changed.
-fn add(kept: &mut Kept<DatedKey, Late>, lines: Vec<LateLine>, table: &mut Table) {
+fn add(kept: &mut Kept<DatedKey, Late>, lines: impl Iterator<Item = LateLine>, table: &mut Table) {
     let mut touched: BTreeMap<DatedKey, Late> = BTreeMap::new();
     for line in lines {
         let key = DatedKey {

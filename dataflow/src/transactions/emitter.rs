@@ -11,6 +11,7 @@ use trueup_ledger::{Month, Rules, Side, TransactionKey, View};
 
 use differential_dataflow::difference::{IsZero, Semigroup};
 
+use super::combiner::Combiner;
 use crate::books::Book;
 use crate::due::DueRow;
 use crate::facts::FactRecord;
@@ -37,8 +38,8 @@ pub(crate) struct Emitter {
     totals: Table,
     imbalances: Table,
     due: Vec<(DueRow, i8)>,
-    movements: Sums<DatedKey>,
-    pending: Sums<AccountKey>,
+    movements: Combiner<DatedKey>,
+    pending: Combiner<AccountKey>,
     facts: Vec<(FactRecord, i8)>,
     /// The months that are closed before the epoch, and what changes in them.
     closed: ClosedMonths,
@@ -79,8 +80,8 @@ impl Emitter {
             postings: Table::new(View::Postings),
             totals: Table::new(View::TransactionTotals),
             imbalances: Table::new(View::Imbalances),
-            movements: HashMap::default(),
-            pending: HashMap::default(),
+            movements: Combiner::default(),
+            pending: Combiner::default(),
             due: Vec::new(),
             facts: Vec::new(),
             closed: ClosedMonths::default(),
@@ -157,12 +158,12 @@ impl Emitter {
         let (key, tenant_bits) = self.interner.account(tenant, account, currency);
         let book = self.books.key(tenant, currency);
         if line.is_pending {
-            self.pending.entry(key).or_default().plus_equals(&sides);
+            self.pending.add(key, sides);
             self.pending_shards.entry((book, shard)).or_default().plus_equals(&sides);
             return;
         }
         let dated = DatedKey { key: key.0, at: date, tenant: tenant_bits };
-        self.movements.entry(dated).or_default().plus_equals(&sides);
+        self.movements.add(dated, sides);
         self.shards.entry((book, shard)).or_default().plus_equals(&sides);
         if let Some(processors) = self.processors.get(account) {
             self.clearing.extend(processors.iter().map(|p| line.clearing(p, sides, diff)));
@@ -187,8 +188,8 @@ impl Emitter {
             shards: changed(&mut self.shards).map(of_books).collect(),
             pending_shards: changed(&mut self.pending_shards).map(of_books).collect(),
             due: std::mem::take(&mut self.due),
-            movements: gathered(&mut self.movements),
-            pending: gathered(&mut self.pending),
+            movements: self.movements.take(),
+            pending: self.pending.take(),
             facts: std::mem::take(&mut self.facts),
             late: std::mem::take(&mut self.late),
             clearing: std::mem::take(&mut self.clearing),
@@ -223,12 +224,6 @@ impl Books {
         self.last = self.known.get(&key).cloned();
         key
     }
-}
-
-fn gathered<K>(sums: &mut Sums<K>) -> Vec<(K, Sides)> {
-    let mut gathered = Vec::with_capacity(sums.len());
-    gathered.extend(changed(sums));
-    gathered
 }
 
 /// Takes out the sums that are not nothing.

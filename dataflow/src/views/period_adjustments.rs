@@ -1,15 +1,10 @@
 //! `period_adjustments`: what closed months held when their closings began, and hold now.
 //!
-//! ```text
-//!  movements ─by account─▶ ┌─────────────────┐ ─▶ daily_movements
-//!  closings ──────────────▶│ Days ─▶ Closed  │
-//!  names recorded ────────▶└─────────────────┘ ─▶ period_adjustments
-//! ```
-//!
-//! In: changes of posted sums by account and date; the closings of months, to every worker. Out:
-//! rows of `period_adjustments`, and those of `daily_movements`, of whose days a closing is the
-//! sum. Key: tenant, period, account, currency. State: the days; the sums of an account in a closed
-//! month, in the store; which months are closed.
+//! In: changes of posted sums in closed months, by account; the closings of months, to every
+//! worker. Out: rows of `period_adjustments`. Key: tenant, period, account, currency. State: the sums
+//! of an account in a closed month, in the store; which months are closed. The operator that owns it
+//! is that of [`super::accounts`], since a month that is closed is the sum of its days at the end of
+//! an epoch.
 //!
 //! Order within an epoch: its movements are posted, into months too that were closed before it;
 //! then what is closed no more goes; then what it closes is frozen as it is at its end. A month
@@ -20,61 +15,23 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use timely::dataflow::Stream;
-use timely::dataflow::operators::Concat;
-use timely::dataflow::operators::vec::Map;
 use trueup_ledger::codec::{CodecError, Reader};
 use trueup_ledger::table::Value;
 use trueup_ledger::transaction::checked_sum;
-use trueup_ledger::{Month, Table, View};
+use trueup_ledger::{Month, Table};
 
+use super::daily_movements::Days;
 use crate::names::{AccountName, DatedKey, tenant_bits};
 use crate::periods::{ClosedMonths, Closing};
 use crate::store::{Encode, Kept, Space, StateValue, WorkerState};
 use crate::sums::Sides;
-use crate::totals::{SharedDirectory, by_epoch_beside, consolidated, route};
-use crate::transactions::Tables;
-use crate::views::daily_movements::{Days, month_of};
-
-/// Builds both views. `since` is the epoch that the state is of.
-pub(crate) fn period_adjustments<'s>(
-    movements: Stream<'s, u64, Vec<(DatedKey, Sides)>>,
-    closings: Stream<'s, u64, Vec<Closing>>,
-    names: Stream<'s, u64, Vec<()>>,
-    directory: SharedDirectory,
-    (state, since): (&WorkerState, u64),
-) -> Tables<'s> {
-    let mut adjustments = Adjustments {
-        days: Days::new(state, Rc::clone(&directory)),
-        closed: state.kept(Space::Closed),
-        months: ClosedMonths::default(),
-        directory,
-        state: state.clone(),
-    };
-    // No name comes out of that stream, but its frontier holds the closings' back.
-    let closings = closings.concat(names.flat_map(|()| None));
-    by_epoch_beside(
-        movements,
-        closings,
-        View::PeriodAdjustments.name(),
-        |change: &(DatedKey, Sides)| route(change.0.account()),
-        move |epoch, movements, closings| {
-            if epoch > since {
-                return adjustments.epoch(epoch, movements, &closings);
-            }
-            // What the store had kept is frozen already.
-            adjustments.follow(&closings);
-            Vec::new()
-        },
-    )
-}
+use crate::totals::{SharedDirectory, consolidate};
 
 /// Some months of some tenants.
 type Months<'a> = BTreeSet<(&'a str, Month)>;
 
 /// The closed months of the accounts that one worker owns.
-struct Adjustments {
-    days: Days,
+pub(super) struct Adjustments {
     closed: Rc<RefCell<Kept<DatedKey, ClosedSums>>>,
     /// The months that are closed before the epoch.
     months: ClosedMonths,
@@ -83,41 +40,49 @@ struct Adjustments {
 }
 
 impl Adjustments {
-    /// Applies what comes in one epoch; returns the rows that it changes.
-    fn epoch(
-        &mut self,
-        epoch: u64,
-        movements: Vec<(DatedKey, Sides)>,
-        closings: &[Closing],
-    ) -> Vec<Table> {
+    pub(super) fn new(state: &WorkerState, directory: SharedDirectory) -> Adjustments {
+        let (closed, months) = (state.kept(Space::Closed), ClosedMonths::default());
+        Adjustments { closed, months, directory, state: state.clone() }
+    }
+
+    pub(super) fn begin(&mut self, epoch: u64) {
         self.closed.borrow_mut().begin(epoch);
-        let mut in_closed = Vec::new();
-        let months = &self.months;
-        let daily = self.days.post(epoch, movements, |name, key, change| {
-            if !months.is_empty() && months.has(name.tenant(), Month::of_date(key.at)) {
-                in_closed.push((month_of(key), *change));
-            }
-        });
-        let mut table = Table::new(View::PeriodAdjustments);
-        self.adjust(in_closed, &mut table);
-        let named = |closing: &Closing| months.has(&closing.tenant, closing.month);
-        self.end(closings.iter().filter(|closing| named(closing)), &mut table);
-        self.begin(closings.iter().filter(|closing| closing.since.is_some()), &mut table);
+    }
+
+    /// Returns the months that are closed before the epoch.
+    pub(super) fn closed(&self) -> &ClosedMonths {
+        &self.months
+    }
+
+    /// Applies what an epoch has changed in months that are closed, given by account and month, and what
+    /// it closes and opens again, at its end, when `days` are those of it. Pushes the rows that this
+    /// changes.
+    pub(super) fn change(
+        &mut self,
+        days: &Days,
+        in_closed: Vec<(DatedKey, Sides)>,
+        closings: &[Closing],
+        rows: &mut Table,
+    ) {
+        self.adjust(in_closed, rows);
+        let named = |closing: &&Closing| self.months.has(&closing.tenant, closing.month);
+        self.end(closings.iter().filter(named), rows);
+        self.freeze(days, closings.iter().filter(|closing| closing.since.is_some()), rows);
         self.follow(closings);
-        vec![daily, table]
     }
 
     /// Follows what an epoch has closed and opened again.
-    fn follow(&mut self, closings: &[Closing]) {
+    pub(super) fn follow(&mut self, closings: &[Closing]) {
         for closing in closings {
             self.months.apply(closing);
         }
     }
 
     /// Adds what has changed in months that are closed, given by account and month.
-    fn adjust(&self, changes: Vec<(DatedKey, Sides)>, table: &mut Table) {
+    fn adjust(&self, mut changes: Vec<(DatedKey, Sides)>, table: &mut Table) {
         let mut closed = self.closed.borrow_mut();
-        for (key, change) in consolidated(changes) {
+        consolidate(&mut changes);
+        for (key, change) in changes {
             let before = closed.get(&key).map(|sums| *sums).unwrap_or_default();
             let after = ClosedSums { current: before.current.plus(&change), ..before };
             if after == ClosedSums::default() {
@@ -154,7 +119,12 @@ impl Adjustments {
     }
 
     /// Freezes the months whose closings begin.
-    fn begin<'a>(&self, closings: impl Iterator<Item = &'a Closing>, table: &mut Table) {
+    fn freeze<'a>(
+        &self,
+        days: &Days,
+        closings: impl Iterator<Item = &'a Closing>,
+        table: &mut Table,
+    ) {
         let months: Months<'_> =
             closings.map(|closing| (&*closing.tenant, closing.month)).collect();
         if months.is_empty() {
@@ -163,7 +133,7 @@ impl Adjustments {
         let times = months.iter().map(|(tenant, month)| (tenant_bits(tenant), month.dates()));
         let ranges = DatedKey::ranges(Space::Days, &self.state, times);
         let mut closed = self.closed.borrow_mut();
-        for (key, sides) in self.days.months(ranges) {
+        for (key, sides) in days.months(ranges) {
             self.directory.with_name(key.account(), |name| {
                 if months.contains(&(name.tenant(), Month(key.at))) {
                     let sums = ClosedSums::of(&sides);

@@ -3,6 +3,8 @@
 
 mod runs;
 
+use trueup_ledger::View;
+
 use super::*;
 use runs::{event, live, scenario};
 

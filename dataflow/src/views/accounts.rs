@@ -1,0 +1,199 @@
+//! The operator of all views that sum up the lines of accounts.
+//!
+//! ```text
+//!  movements ─────────────by account─▶ ┌──────────────────┐ ─▶ daily_movements
+//!  pending, declarations ─by account─▶ │ Days             │ ─▶ balances, overdraft
+//!  closings, to every worker ────────▶ │ Balances         │ ─▶ period_adjustments
+//!  names recorded ───────────────────▶ │ Adjustments      │
+//!                                      └──────────────────┘
+//! ```
+//!
+//! In: changes of posted sums by account and date, of pending sums by account; declarations; the
+//! closings of months. Out: the rows of the views, each of which says in its own file what they are.
+//! State: theirs.
+//!
+//! One operator has them all, since nearly every change changes a day and a balance: so it is sent and
+//! sorted once, and the name of its account, which both rows show, is looked for once.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use differential_dataflow::difference::{IsZero, Semigroup};
+use timely::dataflow::Stream;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Concat, Exchange};
+use trueup_ledger::{Month, Scale, Table, Terms, View};
+
+use super::balances::Balances;
+use super::daily_movements::{Days, month_of};
+use super::period_adjustments::Adjustments;
+use crate::accounts::Declared;
+use crate::names::{AccountKey, DatedKey};
+use crate::periods::Closing;
+use crate::store::WorkerState;
+use crate::sums::{Balance, Sides};
+use crate::totals::{SharedDirectory, by_epoch_beside, consolidate, route};
+use crate::transactions::Tables;
+
+/// What comes in.
+pub(crate) struct Inputs<'s> {
+    pub(crate) movements: Stream<'s, u64, Vec<(DatedKey, Sides)>>,
+    pub(crate) pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
+    pub(crate) declarations: Stream<'s, u64, Vec<(Declared, i8)>>,
+    pub(crate) closings: Stream<'s, u64, Vec<Closing>>,
+    /// Empty; its frontier says through which epoch the names of accounts are known.
+    pub(crate) names: Stream<'s, u64, Vec<()>>,
+}
+
+/// What comes beside the movements, on its worker.
+#[derive(Clone, Debug)]
+enum Beside {
+    Pending(AccountKey, Sides),
+    Declared(Box<Declared>, i8),
+    Closing(Closing),
+}
+
+/// Builds the views. `since` is the epoch that the state is of.
+pub(crate) fn accounts<'s>(
+    inputs: Inputs<'s>,
+    directory: SharedDirectory,
+    (state, since, scale): (&WorkerState, u64, Scale),
+) -> Tables<'s> {
+    let Inputs { movements, pending, declarations, closings, names } = inputs;
+    let pending = pending
+        .exchange(|(account, _)| route(*account))
+        .map(|(account, sides)| Beside::Pending(account, sides));
+    let declarations = declarations
+        .exchange(|(declared, _)| u64::from(declared.path().shard()))
+        .map(|(declared, diff)| Beside::Declared(Box::new(declared), diff));
+    // No name comes out of that stream, but its frontier holds the others' back.
+    let names = names.flat_map(|()| None);
+    let beside = pending.concat(declarations).concat(closings.map(Beside::Closing)).concat(names);
+    let mut accounts = OfAccounts {
+        days: Days::new(state),
+        balances: Balances::new(state, scale),
+        adjustments: Adjustments::new(state, Rc::clone(&directory)),
+        directory,
+        since,
+    };
+    by_epoch_beside(
+        movements,
+        beside,
+        "Accounts",
+        |change: &(DatedKey, Sides)| route(change.0.account()),
+        move |epoch, movements, beside| accounts.epoch(epoch, movements, beside),
+    )
+}
+
+/// What the accounts that one worker owns hold.
+struct OfAccounts {
+    days: Days,
+    balances: Balances,
+    adjustments: Adjustments,
+    directory: SharedDirectory,
+    since: u64,
+}
+
+impl OfAccounts {
+    /// Applies what comes in one epoch; returns the rows that it changes.
+    fn epoch(
+        &mut self,
+        epoch: u64,
+        movements: &mut Vec<(DatedKey, Sides)>,
+        beside: Vec<Beside>,
+    ) -> Vec<Table> {
+        let (mut pending, mut declarations, mut closings) = (Vec::new(), Vec::new(), Vec::new());
+        for beside in beside {
+            match beside {
+                Beside::Pending(account, sides) => pending.push((account, sides)),
+                Beside::Declared(declared, diff) => declarations.push((*declared, diff)),
+                Beside::Closing(closing) => closings.push(closing),
+            }
+        }
+        if epoch <= self.since {
+            // What the store had kept is frozen already.
+            self.adjustments.follow(&closings);
+            return Vec::new();
+        }
+        self.days.begin(epoch);
+        self.adjustments.begin(epoch);
+        let declared = self.balances.begin(epoch, declarations);
+        consolidate(movements);
+        consolidate(&mut pending);
+        let mut tables = Changed::new();
+        let in_closed = self.post(movements, &pending, declared, &mut tables);
+        self.adjustments.change(&self.days, in_closed, &closings, &mut tables.adjustments);
+        vec![tables.days, tables.balances, tables.imbalances, tables.adjustments]
+    }
+
+    /// Goes through all accounts that change, in the order of their keys. Returns what has changed in
+    /// months that are closed.
+    fn post(
+        &mut self,
+        movements: &[(DatedKey, Sides)],
+        pending: &[(AccountKey, Sides)],
+        mut declared: BTreeMap<AccountKey, Terms>,
+        tables: &mut Changed,
+    ) -> Vec<(DatedKey, Sides)> {
+        tables.days.reserve(movements.len());
+        let accounts = movements.chunk_by(|(one, _), (next, _)| one.account() == next.account());
+        tables.balances.reserve(2 * accounts.count());
+        let mut in_closed = Vec::new();
+        let (mut movements, mut pending) = (movements, pending);
+        loop {
+            let next = [
+                movements.first().map(|(day, _)| day.account()),
+                pending.first().map(|(account, _)| *account),
+                declared.keys().next().copied(),
+            ];
+            let Some(account) = next.into_iter().flatten().min() else { return in_closed };
+            let of_days;
+            (of_days, movements) = split(movements, |(day, _)| day.account() == account);
+            let of_holds;
+            (of_holds, pending) = split(pending, |(other, _)| *other == account);
+            let terms = declared.remove(&account);
+            let mut sum = Balance::default();
+            of_days.iter().for_each(|(_, sides)| sum.posted.plus_equals(sides));
+            of_holds.iter().for_each(|(_, sides)| sum.pending.plus_equals(sides));
+            let (days, balances) = (&mut self.days, &mut self.balances);
+            let months = self.adjustments.closed();
+            self.directory.with_name(account, |name| {
+                for (day, change) in of_days {
+                    days.post(name, *day, change, &mut tables.days);
+                    if !months.is_empty() && months.has(name.tenant(), Month::of_date(day.at)) {
+                        in_closed.push((month_of(*day), *change));
+                    }
+                }
+                if !sum.is_zero() || terms.is_some() {
+                    let (rows, imbalances) = (&mut tables.balances, &mut tables.imbalances);
+                    balances.post((account, name), &sum, terms, rows, imbalances);
+                }
+            });
+        }
+    }
+}
+
+/// The rows that an epoch changes.
+struct Changed {
+    days: Table,
+    balances: Table,
+    imbalances: Table,
+    adjustments: Table,
+}
+
+impl Changed {
+    fn new() -> Changed {
+        Changed {
+            days: Table::new(View::DailyMovements),
+            balances: Table::new(View::Balances),
+            imbalances: Table::new(View::Imbalances),
+            adjustments: Table::new(View::PeriodAdjustments),
+        }
+    }
+}
+
+/// Divides a slice behind the first elements that are `wanted`.
+fn split<T>(all: &[T], wanted: impl Fn(&T) -> bool) -> (&[T], &[T]) {
+    let first = all.iter().take_while(|one| wanted(one)).count();
+    all.split_at(first)
+}
