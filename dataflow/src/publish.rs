@@ -170,11 +170,10 @@ fn without_cancelled(mut tables: Vec<Table>) -> Vec<Table> {
 }
 
 /// Returns where the rows are whose diff is `wanted`.
-fn places(tables: &[Table], wanted: impl Fn(i8) -> bool) -> impl Iterator<Item = Place> {
+fn places(tables: &[Table], wanted: fn(i8) -> bool) -> impl Iterator<Item = Place> {
     tables.iter().enumerate().flat_map(move |(number, table)| {
         let rows = table.diffs().iter().enumerate();
-        let rows = rows.filter(|(_, diff)| wanted(**diff)).map(|(row, _)| row);
-        rows.map(move |row| (number, row)).collect::<Vec<_>>()
+        rows.filter(move |(_, diff)| wanted(**diff)).map(move |(row, _)| (number, row))
     })
 }
 

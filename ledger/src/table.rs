@@ -142,8 +142,8 @@ pub fn row_hash(canonical: &[u8]) -> u128 {
     xxh3_128(canonical)
 }
 
-/// How many bytes a text has, about.
-const TEXT_BYTES: usize = 12;
+/// How many bytes a text has, rather more than less: what is not used of it is not touched either.
+const TEXT_BYTES: usize = 24;
 
 /// The values of one column of a [`Table`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,16 +208,24 @@ impl ColumnData {
     fn keep(&mut self, ranges: &[Range<usize>]) {
         match self {
             ColumnData::Text { ends, bytes } => {
-                let mut kept = String::with_capacity(bytes.len());
-                let mut kept_ends = Vec::with_capacity(ends.len());
+                let mut texts = std::mem::take(bytes).into_bytes();
+                let (mut kept, mut rows) = (0, 0);
                 for range in ranges {
                     let start = if range.start == 0 { 0 } else { ends[range.start - 1] };
-                    let shift = |end: &usize| end - start + kept.len();
-                    kept_ends.extend(ends[range.clone()].iter().map(shift));
                     let end = if range.end == 0 { 0 } else { ends[range.end - 1] };
-                    kept.push_str(&bytes[start..end]);
+                    for row in range.clone() {
+                        ends[rows] = ends[row] - start + kept;
+                        rows += 1;
+                    }
+                    texts.copy_within(start..end, kept);
+                    kept += end - start;
                 }
-                (*ends, *bytes) = (kept_ends, kept);
+                ends.truncate(rows);
+                texts.truncate(kept);
+                *bytes = match String::from_utf8(texts) {
+                    Ok(texts) => texts,
+                    Err(_) => unreachable!("whole texts are taken out"),
+                };
             }
             ColumnData::Amount(all) => keep(all, ranges),
             ColumnData::Integer(all) | ColumnData::Instant(all) => keep(all, ranges),
