@@ -59,7 +59,7 @@ impl<D, B> Waiting<D, B> {
 /// Calls `each` with the changes of every epoch, which it may take or leave, and with what comes
 /// `beside` them and is on its worker already, once all is there; epochs come in order. `shard` decides
 /// the worker of a change.
-pub(crate) fn by_epoch_beside<'s, D: ExchangeData, B: Clone + 'static>(
+pub(crate) fn by_epoch<'s, D: ExchangeData, B: Clone + 'static>(
     changes: Stream<'s, u64, Vec<D>>,
     beside: Stream<'s, u64, Vec<B>>,
     name: &str,

@@ -24,7 +24,7 @@ use crate::names::{AccountKey, DatedKey, tenant_bits};
 use crate::periods::Closing;
 use crate::record::LateLine;
 use crate::store::{Encode, Kept, Space, StateValue, WorkerState};
-use crate::totals::by_epoch_beside;
+use crate::totals::by_epoch;
 use crate::transactions::Tables;
 
 /// Builds the detector. `since` is the epoch that the state is of.
@@ -35,7 +35,7 @@ pub(crate) fn late_into_closed_period<'s>(
     since: u64,
 ) -> Tables<'s> {
     let late = LateWork { kept: state.kept(Space::Late), state: state.clone() };
-    by_epoch_beside(
+    by_epoch(
         lines,
         closings,
         "LateIntoClosedPeriod",

@@ -32,7 +32,7 @@ use crate::names::{AccountKey, DatedKey};
 use crate::periods::Closing;
 use crate::store::WorkerState;
 use crate::sums::{Balance, Sides};
-use crate::totals::{SharedDirectory, by_epoch_beside, consolidate, route};
+use crate::totals::{SharedDirectory, by_epoch, consolidate, route};
 use crate::transactions::Tables;
 
 /// What comes in.
@@ -76,7 +76,7 @@ pub(crate) fn accounts<'s>(
         directory,
         since,
     };
-    by_epoch_beside(
+    by_epoch(
         movements,
         beside,
         "Accounts",
