@@ -34,7 +34,7 @@ impl Checkpoints {
     pub(crate) fn new(state: Option<&StateOptions>, workers: usize, since: Epoch) -> Checkpoints {
         Checkpoints {
             // A quarter is being gathered, a quarter being written; a quarter is the disk's cache,
-            // and the rest is what tables need to grow and what sorting takes.
+            // and the rest is what tables need to grow, and the buffers of a checkpoint.
             gather_bytes: state
                 .map_or(0, |state| usize::try_from(state.memory_limit / 4).unwrap_or(usize::MAX)),
             records_max: state
