@@ -2,6 +2,7 @@
 //! test process.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -15,9 +16,23 @@ const SOON: Duration = Duration::from_secs(20);
 /// Set in the process that `a_program_dies_with_a_killed_test_process` starts and kills.
 const VICTIM: &str = "TRUEUP_TESTING_VICTIM";
 
+/// Whether the process runs. It is no question of its command line, which is empty too for the
+/// moment in which the kernel puts one program in the place of another.
 fn is_alive(process: &str) -> bool {
-    // A process that is dead but not yet reaped has a directory and no command line.
-    std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
+    let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
+    // The state follows the name in parentheses; one that is dead but not yet reaped is a `Z`.
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Waits until `process` is the program `name` itself, no longer what ties it to its parent.
+fn wait_until_it_is(process: &str, name: &str) {
+    let deadline = Instant::now() + SOON;
+    let command_line = || fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    while !command_line().starts_with(name.as_bytes()) {
+        assert!(Instant::now() < deadline, "process {process} did not become {name}");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
@@ -80,6 +95,8 @@ fn a_program_dies_with_a_killed_test_process() -> anyhow::Result<()> {
     let said = victim.wait_for_output(".\n", SOON)?;
     let mut words = said.split("started ").nth(1).unwrap_or_default().split([' ', '\n']);
     let process = words.next().unwrap_or_default().to_owned();
+    // A parent that dies before its child has asked to die with it would leave it alive.
+    wait_until_it_is(&process, "sleep");
     assert!(is_alive(&process), "{said}");
     victim.kill_9()?;
     let deadline = Instant::now() + SOON;
@@ -89,6 +106,6 @@ fn a_program_dies_with_a_killed_test_process() -> anyhow::Result<()> {
     }
     // Nobody else deletes the directory of a killed process.
     let left = said.split(" in ").nth(1).and_then(|rest| rest.split(".\n").next());
-    std::fs::remove_dir_all(left.unwrap_or_default())?;
+    fs::remove_dir_all(left.unwrap_or_default())?;
     Ok(())
 }
