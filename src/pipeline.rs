@@ -63,7 +63,8 @@ use trueup_sources::{Format, Transport};
 
 use crate::cluster::Joined;
 use crate::rules;
-use checkpointer::{Checkpointer, History};
+use checkpointer::{Checkpointer, History, Tidying};
+pub(crate) use checkpointer::{OWED_OF_NEW, WHOLE_BYTES_MIN};
 use checkpoints::Checkpoints;
 pub(crate) use checkpoints::LIMIT_BYTES_A_RECORD;
 use committer::Committer;
@@ -372,6 +373,7 @@ fn start(
         workers: options.workers,
         shared: Arc::clone(shared),
         checkpoints,
+        tidying: Tidying::new(history.copies),
         history,
         others,
     });

@@ -102,6 +102,42 @@ fn a_damaged_copy_is_told_and_the_one_before_it_used() {
     books.judge();
 }
 
+/// The manifests of the copies that there are, by epoch.
+fn manifests(store: &Path) -> Vec<serde_json::Value> {
+    let files = files(&store.join("checkpoints"));
+    let manifests = files.iter().filter(|path| path.extension().is_some_and(|end| end == "json"));
+    manifests.map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn copies_are_pieces_that_go_on_where_the_last_one_ended() {
+    let mut books = Books::new(16_000, 79);
+    books.run_more(12_000, &[]);
+    // So little is new in each that none could come to the end of the keys by itself.
+    for _ in 0..4 {
+        books.run_more(100, &[]);
+    }
+    let before = manifests(&books.store);
+    let ends = |copy: &serde_json::Value| !copy["groups"][0]["whole"]["to"].is_null();
+    assert!(before.iter().filter(|copy| ends(copy)).count() >= 4, "no copy is a piece");
+    for pair in before.windows(2) {
+        assert_eq!(pair[1]["base"], pair[0]["epoch"]);
+        let [last, next] = [&pair[0]["groups"][0], &pair[1]["groups"][0]];
+        assert_eq!(next["whole"]["from"], last["next"], "{next}");
+        assert_eq!(next["next"], next["whole"]["to"].as_str().unwrap_or_default());
+    }
+    fs::remove_dir_all(books.state()).unwrap();
+    assert_eq!(books.run_more(100, &["--workers", "3"]), (100, 0), "the pieces are enough");
+    // The state that is left is enough to copy all of it again.
+    fs::remove_dir_all(books.store.join("checkpoints")).unwrap();
+    books.run_more(100, &[]);
+    let after = manifests(&books.store);
+    assert_eq!(after[0]["is_whole"], true, "{}", after[0]);
+    fs::remove_dir_all(books.state()).unwrap();
+    assert_eq!(books.run_more(100, &[]), (100, 0));
+    books.judge();
+}
+
 /// What becomes of a file; it is gone where this says no.
 type Damage = fn(&mut Vec<u8>) -> bool;
 

@@ -80,12 +80,11 @@ class Bench:
         log = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr)
         checkpoints = re.findall(
             r"a checkpoint is on disk.*?changes=(\d+) bytes=(\d+) milliseconds=(\d+)", log)
-        wholes = re.findall(r"(\S+)Z DEBUG.*the whole state is copied.*?bytes=(\d+)", log)
         self.say(f"{name}: {user + system:.1f} cpu-s, {wall:.1f} s, "
                  f"peak {summary['peak_resident_bytes'] / 1e6:.0f} MB")
         return {
             "store": store, "records": summary["counts"]["read"], "cpu": user + system,
-            "wall": wall, "peak": summary["peak_resident_bytes"], "wholes": wholes,
+            "wall": wall, "peak": summary["peak_resident_bytes"],
             "checkpoints": [tuple(map(int, found)) for found in checkpoints],
         }
 
@@ -106,10 +105,10 @@ class Bench:
         return total
 
     def state(self, run):
-        """Keys and bytes by space in the newest whole copy, and its size."""
+        """Keys and bytes by space in the copy of a run that took one, at its end, and its size."""
         manifests = [json.load(open(path)) for path in glob.glob(run["store"] + "/checkpoints/*.json")]
         whole = max((m for m in manifests if m["base"] is None), key=lambda m: m["epoch"])
-        parts = [part for group in whole["groups"] for part in group]
+        parts = [part for group in whole["groups"] for part in group["parts"]]
         files = [f"{run['store']}/{part['path']}" for part in parts]
         rows = duckdb.sql(
             "SELECT ('0x' || hex(key)[1:2])::INT, count(*), sum(octet_length(key) "

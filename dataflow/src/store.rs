@@ -28,7 +28,7 @@ mod sharded;
 mod values;
 mod worker;
 
-pub use disk::{Disk, Ingested, Mark, Snapshot, StateError, Write};
+pub use disk::{Disk, Ingested, Mark, Pair, Snapshot, StateError, Write};
 pub use kept::Kept;
 pub use worker::{Sealed, SealedChanges, WorkerState};
 
@@ -147,6 +147,8 @@ pub struct Shards([u64; 4]);
 impl Shards {
     /// All of them.
     pub const ALL: Shards = Shards([u64::MAX; 4]);
+    /// None of them.
+    pub const NONE: Shards = Shards([0; 4]);
 
     /// Returns those of a process of several that have as many workers each.
     #[must_use]
@@ -158,6 +160,11 @@ impl Shards {
             }
         }
         shards
+    }
+
+    /// Returns their numbers, in order.
+    pub fn numbers(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |shard| self.0[usize::from(shard / 64)] >> (shard % 64) & 1 == 1)
     }
 
     /// Says whether all of `others` are among these.

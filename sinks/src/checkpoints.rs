@@ -1,12 +1,13 @@
 //! Copies of state in the store, from which a machine whose disk is gone goes on.
 //!
 //! ```text
-//! checkpoints/<epoch>-<hash>.json            a manifest: epoch, commit, base, parts
+//! checkpoints/<epoch>-<hash>.json            a manifest: epoch, commit, base, groups of parts
 //! checkpoints/parts/<epoch>-<hash>.parquet   sorted keys and values; no value where one was removed
 //! ```
 //!
-//! - A copy without a base is the whole state at its epoch; one with a base is what has changed
-//!   since the copy of that epoch. Following the bases leads to a whole one.
+//! - A copy is what has changed since the one that it builds on, its base, and of a range of keys all
+//!   that there is. The ranges of copies that follow each other go round, so that the last ones are the
+//!   whole state together ([`Chain`]): no copy ever has to be whole by itself, however large the state.
 //! - A copy is of all processes: each writes the parts of its shards, and one of them the manifest. So
 //!   any number of processes can go on from it.
 //! - Files are named by the hash of their bytes and only ever created. A copy counts once its
@@ -14,9 +15,10 @@
 //! - A copy is of one commit, whose hash it holds: a copy of another history is never used.
 //!
 //! Copies save time, never truth: a damaged one is passed over for the one before it, and without
-//! any the state is derived from the log.
+//! any the state is derived from the log. All that the one before the oldest of a whole chain needs is
+//! kept too, so that after two rounds there is another chain, whatever is damaged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -33,11 +35,15 @@ use crate::record::sha256_hex;
 use crate::schema::base_properties;
 use crate::store::{Creation, Retry, Store, StoreError, create_exact};
 
+mod chain;
+
+pub use chain::{Bound, Chain, KeyRange};
+
 const FOLDER: &str = "checkpoints/";
 const PARTS: &str = "checkpoints/parts/";
 
 /// The version of manifests and parts, and of what the parts hold; another one is passed over.
-const FORMAT_VERSION: u32 = 4;
+const FORMAT_VERSION: u32 = 5;
 
 /// How many bytes of keys and values a part holds, about.
 const PART_BYTES: usize = 32 << 20;
@@ -53,11 +59,29 @@ pub struct Manifest {
     pub commit_hash: String,
     /// The hash of the configuration that the state depends on.
     pub configuration_hash: String,
-    /// The epoch of the copy that this one builds on; `None` for a whole one.
+    /// The epoch of the state that this one builds on, of which there may be no copy; `None` where it
+    /// begins with nothing.
     pub base: Option<Epoch>,
-    /// The parts, in a group for each process that wrote some. Those of a group are in the order of
-    /// their keys; no key is in two groups.
-    pub groups: Vec<Vec<Part>>,
+    /// Whether it and those before it are the whole state together, as far as they have not been lost.
+    pub is_whole: bool,
+    /// What each process wrote; no key is in two groups.
+    pub groups: Vec<Group>,
+}
+
+/// What one process wrote of a copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The shards whose keys it has, in order.
+    pub shards: Vec<u8>,
+    /// The keys of which it has all that there are, not only those that have changed.
+    pub whole: Option<KeyRange>,
+    /// Where what the next copy has as a whole begins.
+    pub next: Bound,
+    /// How many bytes of keys and values the next copies are to have as a whole, for what has been
+    /// replaced so far.
+    pub owed: u64,
+    /// The parts, in the order of their keys.
+    pub parts: Vec<Part>,
 }
 
 /// A file of a copy.
@@ -79,11 +103,11 @@ impl Manifest {
     pub fn new(
         (epoch, commit_hash): (Epoch, String),
         configuration_hash: String,
-        base: Option<Epoch>,
-        groups: Vec<Vec<Part>>,
+        (base, is_whole): (Option<Epoch>, bool),
+        groups: Vec<Group>,
     ) -> Manifest {
         let format_version = FORMAT_VERSION;
-        Manifest { format_version, epoch, commit_hash, configuration_hash, base, groups }
+        Manifest { format_version, epoch, commit_hash, configuration_hash, base, is_whole, groups }
     }
 
     /// Returns the size of all parts.
@@ -93,7 +117,7 @@ impl Manifest {
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.groups.iter().flatten()
+        self.groups.iter().flat_map(|group| &group.parts)
     }
 
     /// Writes the manifest: from here on the copy counts.
@@ -188,7 +212,13 @@ impl<'s> CopyWriter<'s> {
     ///
     /// # Errors
     /// What the store says.
-    pub fn write(&mut self, pairs: &Pairs) -> Result<(), SinkError> {
+    pub fn append(&mut self, pairs: &Pairs) -> Result<(), SinkError> {
+        let before = std::mem::take(&mut self.open);
+        self.write(&before)?;
+        self.write(pairs)
+    }
+
+    fn write(&mut self, pairs: &Pairs) -> Result<(), SinkError> {
         if pairs.is_empty() {
             return Ok(());
         }
@@ -234,98 +264,110 @@ fn schema() -> Schema {
     Schema::new(vec![key, Field::new("value", DataType::Binary, true)])
 }
 
-/// The copies of a store.
+/// The copies of a store, by the names of their manifests. A start needs few of them, so what they say
+/// is read when it is asked for.
 #[derive(Debug, Default)]
 pub struct Copies {
-    manifests: BTreeMap<Epoch, Vec<(String, Manifest)>>,
+    manifests: BTreeMap<Epoch, Vec<String>>,
 }
 
 impl Copies {
-    /// Reads all manifests. Those that are damaged or of another version are told and left out.
+    /// Lists all manifests.
     ///
     /// # Errors
     /// What the store says.
-    pub fn read(store: &dyn Store) -> Result<Copies, SinkError> {
+    pub fn list(store: &dyn Store) -> Result<Copies, SinkError> {
         let mut copies = Copies::default();
-        let retry = Retry::default();
-        for path in retry.ask(|| store.list(FOLDER))? {
-            if path.starts_with(PARTS) {
-                continue;
+        for path in Retry::default().ask(|| store.list(FOLDER))? {
+            let name = path.strip_prefix(FOLDER).unwrap_or(&path);
+            if let Some(epoch) = name.split_once('-').and_then(|(epoch, _)| epoch.parse().ok()) {
+                copies.manifests.entry(Epoch(epoch)).or_default().push(path);
             }
-            let bytes = retry.ask(|| store.get(&path))?;
-            match parse(&path, &bytes) {
-                Ok(manifest) => {
-                    copies.manifests.entry(manifest.epoch).or_default().push((path, manifest));
-                }
-                Err(why) => tracing::warn!(path, why, "this copy of state is passed over"),
-            }
-        }
-        for same in copies.manifests.values_mut() {
-            // A whole copy spares reading what another one builds on.
-            same.sort_by_key(|(_, manifest)| manifest.base.is_some());
         }
         Ok(copies)
     }
 
-    /// Says whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.manifests.is_empty()
+    /// Returns the epochs of all copies, in order.
+    pub fn epochs(&self) -> impl DoubleEndedIterator<Item = Epoch> {
+        self.manifests.keys().copied()
     }
 
-    /// Returns the copies that lead from a whole one to the newest, oldest first, for each epoch at
-    /// which there is one that `fits`, newest first.
-    pub fn chains<'a>(
-        &'a self,
-        fits: impl Fn(&Manifest) -> bool + 'a,
-    ) -> impl Iterator<Item = Vec<&'a Manifest>> + 'a {
-        self.manifests.keys().rev().filter_map(move |newest| {
-            let mut chain = Vec::new();
-            let mut wanted = Some(*newest);
-            while let Some(epoch) = wanted {
-                let same = self.manifests.get(&epoch)?;
-                let (_, manifest) = same.iter().find(|(_, manifest)| fits(manifest))?;
-                chain.push(manifest);
-                wanted = manifest.base.filter(|base| *base < epoch);
+    /// Returns a copy of the state at an epoch that fits. Those that are damaged, gone or of another version
+    /// are told and passed over.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn at(
+        &self,
+        store: &dyn Store,
+        epoch: Epoch,
+        fits: impl Fn(&Manifest) -> bool,
+    ) -> Result<Option<Manifest>, SinkError> {
+        for path in self.manifests.get(&epoch).into_iter().flatten() {
+            let manifest = match Retry::default().ask(|| store.get(path)) {
+                Ok(bytes) => parse(path, &bytes),
+                Err(StoreError::NotFound { .. }) => Err("it is missing".to_owned()),
+                Err(error) => return Err(error.into()),
+            };
+            match manifest {
+                Ok(manifest) if fits(&manifest) => return Ok(Some(manifest)),
+                Ok(_) => {}
+                Err(why) => tracing::warn!(path, why, "this copy of state is passed over"),
             }
-            chain.reverse();
-            Some(chain)
-        })
+        }
+        Ok(None)
     }
 
-    /// Deletes what no restore needs any more: everything before the last whole copy but one.
+    /// Returns the copies that lead to an epoch, of those that fit: as many as make the whole state, or all
+    /// that build on each other where they do not, back to that which builds on the state of `known`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn chain(
+        &self,
+        store: &dyn Store,
+        epoch: Epoch,
+        known: Option<Epoch>,
+        fits: impl Fn(&Manifest) -> bool,
+    ) -> Result<Chain, SinkError> {
+        Chain::leading_to(epoch, known, |epoch| self.at(store, epoch, &fits))
+    }
+
+    /// Deletes what no restore needs any more: everything before the chain of the last copy that was
+    /// whole before the chain began that leads to an epoch. Copies of another configuration do not
+    /// count. Returns whether the chain that leads there is whole.
     ///
     /// # Errors
     /// What the store says; what is left then is deleted the next time.
-    pub fn tidy(store: &dyn Store) -> Result<(), SinkError> {
-        let copies = Copies::read(store)?;
-        let all = || copies.manifests.values().flatten();
-        let whole = all().filter(|(_, manifest)| manifest.base.is_none());
-        let mut whole: Vec<_> = whole.map(|(_, manifest)| manifest.epoch).collect();
-        whole.dedup();
-        let Some(oldest) = whole.iter().rev().nth(1) else {
-            return Ok(());
-        };
-        let retry = Retry::default();
-        let (mut kept, mut gone) = (BTreeSet::new(), Vec::new());
-        for (path, manifest) in all() {
-            if manifest.epoch < *oldest {
-                gone.push(path.clone());
-            } else {
-                kept.extend(manifest.parts().map(|part| part.path.clone()));
+    pub fn tidy(
+        store: &dyn Store,
+        configuration_hash: &str,
+        epoch: Epoch,
+    ) -> Result<bool, SinkError> {
+        let copies = Copies::list(store)?;
+        let ours = |copy: &Manifest| copy.configuration_hash == configuration_hash;
+        let newest = copies.chain(store, epoch, None, ours)?;
+        let Some(begin) = newest.begins_whole() else { return Ok(false) };
+        let mut oldest = None;
+        for epoch in copies.epochs().rev().filter(|epoch| *epoch < begin) {
+            let chain = copies.chain(store, epoch, None, ours)?;
+            // One that cannot be read has no chain at all, and the one before it may do.
+            if !chain.manifests().is_empty() {
+                oldest = chain.begins_whole();
+                break;
             }
         }
-        // Manifests go first, so that no copy is ever there without its parts.
-        for path in gone {
-            retry.ask(|| store.delete(&path))?;
+        let Some(oldest) = oldest else { return Ok(true) };
+        // Manifests go first, so that no copy is ever there without its parts. A part is of one copy.
+        let retry = Retry::default();
+        for path in copies.manifests.range(..oldest).flat_map(|(_, paths)| paths) {
+            retry.ask(|| store.delete(path))?;
         }
         let before = format!("{PARTS}{:020}", oldest.0);
-        for path in retry.ask(|| store.list(PARTS))? {
-            if path < before && !kept.contains(&path) {
-                retry.ask(|| store.delete(&path))?;
-            }
+        for path in retry.ask(|| store.list(PARTS))?.into_iter().filter(|path| *path < before) {
+            retry.ask(|| store.delete(&path))?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -355,8 +397,8 @@ pub fn read_copy<E: From<SinkError>>(
     mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut groups = Vec::new();
-    for parts in &manifest.groups {
-        groups.extend(Group::open(store, parts)?);
+    for group in &manifest.groups {
+        groups.extend(Reading::open(store, &group.parts)?);
     }
     // There are as many groups as processes: few, so that looking at all costs least.
     while let Some(first) = (0..groups.len()).min_by_key(|group| groups[*group].key()) {
@@ -370,7 +412,7 @@ pub fn read_copy<E: From<SinkError>>(
 }
 
 /// A group of parts that is being read, at one of its keys.
-struct Group<'a> {
+struct Reading<'a> {
     store: &'a dyn Store,
     parts: std::slice::Iter<'a, Part>,
     /// The rest of the part that is being read.
@@ -380,12 +422,12 @@ struct Group<'a> {
     row: usize,
 }
 
-impl<'a> Group<'a> {
+impl<'a> Reading<'a> {
     /// Begins with the first key; `None` where there is none.
-    fn open(store: &'a dyn Store, parts: &'a [Part]) -> Result<Option<Group<'a>>, SinkError> {
+    fn open(store: &'a dyn Store, parts: &'a [Part]) -> Result<Option<Reading<'a>>, SinkError> {
         let nothing = || BinaryArray::from_iter_values(std::iter::empty::<&[u8]>());
         let (keys, values) = (nothing(), nothing());
-        let mut group = Group { store, parts: parts.iter(), reader: None, keys, values, row: 0 };
+        let mut group = Reading { store, parts: parts.iter(), reader: None, keys, values, row: 0 };
         Ok(group.fill()?.then_some(group))
     }
 

@@ -39,7 +39,9 @@ pub mod snapshot;
 pub mod store;
 pub mod totals;
 
-pub use checkpoints::{Copies, CopyWriter, Manifest, Pairs, Part, read_copy};
+pub use checkpoints::{
+    Bound, Chain, Copies, CopyWriter, Group, KeyRange, Manifest, Pairs, Part, read_copy,
+};
 pub use commit::{Appended, ChainBreak, CommitError, CommitLog, Incompatible, LogError};
 pub use deltas::write_deltas;
 pub use directory::DirectoryStore;

@@ -5,14 +5,20 @@
 //!
 //! ```text
 //! sealed parts ─ sort, encode ─▶ pairs ─┬─▶ tree
-//!                                       └─▶ copy          (a thread each)
+//!                                       └─▶ merge ─▶ copy   (a thread each)
+//!     the tree as it was, from a key on ──────┘
 //! ```
+//!
+//! A copy has what has changed, and of a range of keys all that there is, so that copies need not be kept
+//! for ever. The range goes on where that of the copy before ended, and is about as long as what has been
+//! replaced since: so it is as much work as the changes are, however large the state. Where it goes on
+//! and how much is owed stands in the copy itself.
 //!
 //! Of several processes each writes the part of its own workers:
 //!
 //! ```text
-//!  follower:  copy own shards ─ Copied ─▶ ┐             ┌─▶ take in ─▶ (copy all of its shards)
-//!  leader:    copy own shards ───────────▶ manifest ─ TakeIn ─▶ take in ─▶ (copy all of its shards)
+//!  follower:  copy own shards ─ Copied ─▶ ┐             ┌─▶ take in
+//!  leader:    copy own shards ───────────▶ manifest ─ TakeIn ─▶ take in
 //! ```
 //!
 //! Nobody takes a checkpoint in before its copy is whole, so that whoever is behind after a crash
@@ -27,13 +33,29 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError};
 use trueup_ledger::Epoch;
-use trueup_sinks::{CommitLog, Copies, CopyWriter, Manifest, Pairs, Part, SinkError, Store};
+use trueup_sinks::{
+    Bound, Chain, CommitLog, Copies, CopyWriter, Group, KeyRange, Manifest, Pairs, Part, SinkError,
+    Store,
+};
 
 use super::checkpoints::Checkpoints;
 use super::{PATIENCE, RunError, Shared};
+use renewal::Renewal;
+pub(crate) use tidying::Tidying;
 
-/// What may be built on a small copy before the next whole one, in bytes.
-const SINCE_BYTES_MIN: u64 = 64 << 20;
+mod renewal;
+mod tidying;
+
+/// How much of what is new, and replaces nothing, is owed as a whole too: one byte of so many. Without it
+/// a state that only grows would need its oldest copy for ever, and whoever finds that damaged has none.
+pub(crate) const OWED_OF_NEW: u64 = 2;
+
+/// How many bytes a copy has as a whole at least. It bounds how many copies a restore reads where little
+/// changes: one for each MiB of the state.
+pub(crate) const WHOLE_BYTES_MIN: u64 = 1 << 20;
+
+/// The same while the copies that there are are not the whole state together, as where some are lost.
+const WHOLE_BYTES_MIN_OF_PART: u64 = 64 << 20;
 
 /// Writes the checkpoints of one process.
 pub(crate) struct Checkpointer {
@@ -45,31 +67,29 @@ pub(crate) struct Checkpointer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) checkpoints: Arc<Checkpoints>,
     pub(crate) history: History,
+    pub(crate) tidying: Tidying,
     pub(crate) others: Others,
 }
 
 /// What copies there are of this state.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     /// The epoch that the state on disk is of.
     pub(crate) base: Epoch,
-    /// Whether there is a copy of it to build on.
-    pub(crate) base_is_copied: bool,
-    /// The size of the last whole copy, and of what has been built on it since, in bytes. Only the
-    /// leader's are of interest.
-    pub(crate) whole_bytes: u64,
-    pub(crate) since_bytes: u64,
+    /// How many copies there are, needed or not.
+    pub(crate) copies: usize,
+    /// Whether the copies that lead there are the whole state together.
+    pub(crate) is_whole: bool,
+    /// Where what the next copy has as a whole begins.
+    pub(crate) next: Bound,
+    /// How many bytes the next copies are to have as a whole.
+    pub(crate) owed: u64,
 }
 
 /// The checkpoint threads of the other processes.
 pub(crate) enum Others {
     /// This process leads so many.
-    Followers {
-        count: usize,
-        copied: Receiver<Option<Copied>>,
-        early: Vec<Copied>,
-        tell: Tell<TakeIn>,
-    },
+    Followers { count: usize, copied: Receiver<Option<Copied>>, tell: Tell<TakeIn> },
     /// Another one leads.
     Leader { tell: Tell<Copied>, told: Receiver<TakeIn> },
 }
@@ -80,17 +100,15 @@ type Tell<M> = Box<dyn Fn(M) + Send>;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Copied {
     pub(crate) epoch: Epoch,
-    /// Whether it is all that it has on disk, rather than what has changed.
-    pub(crate) whole: bool,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) group: Group,
 }
 
 /// That all have copied.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct TakeIn {
     pub(crate) epoch: Epoch,
-    /// Whether all that is on disk is to be copied afterwards.
-    pub(crate) then_whole: bool,
+    /// Whether the copies up to there are the whole state together.
+    pub(crate) is_whole: bool,
 }
 
 /// Why a checkpoint is not written.
@@ -125,7 +143,12 @@ impl Checkpointer {
             match sealed.recv_timeout(PATIENCE) {
                 Ok(part) => parts.push(part),
                 Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    if let Err(error) = self.tidying.end() {
+                        self.shared.fail(error);
+                    }
+                    return;
+                }
             }
             if parts.len() == self.workers {
                 written.clear();
@@ -149,26 +172,40 @@ impl Checkpointer {
         let (_, commit_hash) = self.log.read_with_hash(epoch)?;
         let configuration = self.configuration_hash.clone();
         let mark = Mark { epoch, commit_hash, configuration, shards: self.shards };
-        let copied = self.history.base == Epoch(0) || self.history.base_is_copied;
-        let mut then_whole = false;
         let disk = self.disk.clone();
+        let replaced_before = disk.replaced_bytes();
+        let mut group = Group { shards: self.shards.numbers().collect(), ..Group::default() };
+        let mut is_whole = false;
         // The copy is whole before the tree takes in what it was written of: the next copy builds on
         // what is on disk, so that must be copied.
         let ingested = disk.ingest(&mark, |write| {
             let store = Arc::clone(self.log.store());
-            let own = thread::scope(|scope| {
+            let renewal = self.renewal();
+            let mut bytes = 0;
+            let copied = thread::scope(|scope| {
                 let pairs = encoded(scope, parts);
-                let copy = copied.then(|| Copying::begin(scope, &*store, epoch));
+                let copy = Copying::begin(scope, &*store, epoch, renewal);
                 for pairs in pairs {
-                    if let Some(copy) = &copy {
-                        copy.add(&pairs);
+                    copy.add(&pairs);
+                    for (key, value) in pairs.iter() {
+                        bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+                        write(key, value)?;
                     }
-                    pairs.iter().try_for_each(|(key, value)| write(key, value))?;
                 }
-                Ok::<_, Unwritten>(copy.map_or(Ok(Vec::new()), Copying::end)?)
+                copy.end()
             })?;
-            let agreed = self.agree(&mark, copied, own).map_err(Unwritten::Failed)?;
-            then_whole = agreed.ok_or(Unwritten::Ended)?;
+            let replaced = disk.replaced_bytes() - replaced_before;
+            let owed = self.history.owed + replaced + bytes.saturating_sub(replaced) / OWED_OF_NEW;
+            group.owed = owed.saturating_sub(copied.whole_bytes);
+            if copied.whole.as_ref().is_some_and(|range| range.to.is_none()) {
+                // More than all of it is never owed, and what changes is not copied twice for it.
+                group.owed = 0;
+            }
+            group.next =
+                copied.whole.clone().map_or_else(|| self.history.next.clone(), KeyRange::behind);
+            (group.parts, group.whole) = (copied.parts, copied.whole);
+            let agreed = self.agree(&mark, group.clone()).map_err(Unwritten::Failed)?;
+            is_whole = agreed.ok_or(Unwritten::Ended)?;
             Ok(())
         });
         let ingested = match ingested {
@@ -176,8 +213,6 @@ impl Checkpointer {
             Err(Unwritten::Ended) => return Ok(()),
             Err(Unwritten::Failed(error)) => return Err(error),
         };
-        self.history.base = epoch;
-        self.history.base_is_copied = copied;
         tracing::debug!(
             %epoch,
             changes = ingested.changes,
@@ -187,47 +222,74 @@ impl Checkpointer {
         );
         self.checkpoints.finish(epoch);
         self.shared.notify();
-        if then_whole {
-            self.copy_whole(&mark)?;
+        let copies = self.history.copies + 1;
+        let (next, owed) = (group.next, group.owed);
+        self.history = History { base: epoch, copies, is_whole, next, owed };
+        self.tidying.copied(group.parts.iter().map(|part| part.bytes).sum());
+        let at_the_end = group.whole.is_some_and(|range| range.to.is_none());
+        if at_the_end && !matches!(self.others, Others::Leader { .. }) {
+            let store = Arc::clone(self.log.store());
+            let found = self.tidying.begin(store, self.configuration_hash.clone(), epoch)?;
+            self.history.is_whole &= found;
         }
         Ok(())
     }
 
-    /// Waits until every process has copied its part, and returns whether a whole copy is to follow.
-    /// `None` where it cannot come to that any more.
-    fn agree(
-        &mut self,
-        mark: &Mark,
-        copied: bool,
-        own: Vec<Part>,
-    ) -> Result<Option<bool>, RunError> {
+    /// Returns what the next copy is to have as a whole.
+    fn renewal(&self) -> Renewal {
+        let History { base, is_whole, next, owed, .. } = &self.history;
+        let least = if *is_whole { WHOLE_BYTES_MIN } else { WHOLE_BYTES_MIN_OF_PART };
+        let (bytes, from) = (least.max(*owed), next.clone());
+        if *base == Epoch(0) {
+            // What changes is all that there is.
+            return Renewal::of_nothing();
+        }
+        let snapshot = self.disk.snapshot();
+        Renewal::new(Box::new(snapshot.since(&from.0, self.shards)), from, bytes)
+    }
+
+    /// Waits until every process has copied its part; the leader then writes the manifest. Returns
+    /// whether the copies are the whole state together; `None` where it cannot come to that any more.
+    fn agree(&self, mark: &Mark, own: Group) -> Result<Option<bool>, RunError> {
         let epoch = mark.epoch;
         if let Others::Leader { tell, told } = &self.others {
-            tell(Copied { epoch, whole: false, parts: own });
+            tell(Copied { epoch, group: own });
             return Ok(self.told(told, epoch));
         }
-        let Some(groups) = self.gather(epoch, false, own) else { return Ok(None) };
-        if copied {
-            let base = Some(self.history.base).filter(|base| *base > Epoch(0));
-            let bytes = self.manifest(mark, base, groups)?.bytes();
-            match base {
-                None => self.history.whole_bytes = bytes,
-                Some(_) => self.history.since_bytes += bytes,
-            }
-        }
-        let outweighed = self.history.since_bytes > self.history.most_since();
-        // The end of a run does not wait for that: the next run can do it.
-        let then_whole = (outweighed || !copied) && !self.shared.is_done();
+        let Some(groups) = self.gather(epoch, own) else { return Ok(None) };
+        let base = Some(self.history.base).filter(|base| *base > Epoch(0));
+        let base = (base, self.history.is_whole || base.is_none());
+        let commit = (epoch, mark.commit_hash.clone());
+        let mut manifest = Manifest::new(commit, mark.configuration.clone(), base, groups);
+        manifest.is_whole = manifest.is_whole || self.completes(&manifest)?;
+        manifest.write(&**self.log.store())?;
+        let is_whole = manifest.is_whole;
         if let Others::Followers { tell, .. } = &self.others {
-            tell(TakeIn { epoch, then_whole });
+            tell(TakeIn { epoch, is_whole });
         }
-        Ok(Some(then_whole))
+        Ok(Some(is_whole))
+    }
+
+    /// Says whether it is the whole state together with those before it, which were not.
+    fn completes(&self, newest: &Manifest) -> Result<bool, RunError> {
+        let is_end = |range: &KeyRange| range.to.is_none();
+        if !newest.groups.iter().any(|group| group.whole.as_ref().is_some_and(is_end)) {
+            return Ok(false);
+        }
+        let store = &**self.log.store();
+        let ours = |copy: &Manifest| copy.configuration_hash == self.configuration_hash;
+        let copies = Copies::list(store)?;
+        let chain = Chain::leading_to(newest.epoch, None, |epoch| match epoch == newest.epoch {
+            true => Ok(Some(newest.clone())),
+            false => copies.at(store, epoch, ours),
+        });
+        Ok(chain?.is_whole())
     }
 
     fn told(&self, told: &Receiver<TakeIn>, epoch: Epoch) -> Option<bool> {
         loop {
             match told.recv_timeout(PATIENCE) {
-                Ok(take_in) if take_in.epoch == epoch => return Some(take_in.then_whole),
+                Ok(take_in) if take_in.epoch == epoch => return Some(take_in.is_whole),
                 // Whoever is gone has said why.
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) if self.shared.has_failed() => return None,
@@ -237,57 +299,19 @@ impl Checkpointer {
     }
 
     /// Waits for the groups of all followers. `None` where one of them is gone.
-    fn gather(&mut self, epoch: Epoch, whole: bool, own: Vec<Part>) -> Option<Vec<Vec<Part>>> {
+    fn gather(&self, epoch: Epoch, own: Group) -> Option<Vec<Group>> {
         let mut groups = vec![own];
-        let Others::Followers { count, copied, early, .. } = &mut self.others else {
+        let Others::Followers { count, copied, .. } = &self.others else {
             return Some(groups);
         };
-        let wanted = |copied: &Copied| (copied.epoch, copied.whole) == (epoch, whole);
-        groups.extend(early.extract_if(.., |copied| wanted(copied)).map(|copied| copied.parts));
         while groups.len() <= *count {
             match copied.recv_timeout(PATIENCE) {
-                Ok(Some(copied)) if wanted(&copied) => groups.push(copied.parts),
-                // One process may be at the next checkpoint while another still copies all.
-                Ok(Some(copied)) => early.push(copied),
+                Ok(Some(copied)) if copied.epoch == epoch => groups.push(copied.group),
                 Err(RecvTimeoutError::Timeout) if !self.shared.has_failed() => {}
-                Ok(None) | Err(_) => return None,
+                Ok(_) | Err(_) => return None,
             }
         }
         Some(groups)
-    }
-
-    /// Copies all that is on disk, so that a restore need not read its whole history, and deletes
-    /// what that makes superfluous. The work goes on meanwhile, until the memory is used up.
-    fn copy_whole(&mut self, mark: &Mark) -> Result<(), RunError> {
-        let snapshot = self.disk.snapshot();
-        let mut copy = CopyWriter::new(&**self.log.store(), mark.epoch);
-        let shards = self.shards;
-        snapshot.for_each(shards, |key, value| Ok::<_, RunError>(copy.push(key, Some(value))?))?;
-        let own = copy.finish()?;
-        if let Others::Leader { tell, .. } = &self.others {
-            tell(Copied { epoch: mark.epoch, whole: true, parts: own });
-        } else {
-            let Some(groups) = self.gather(mark.epoch, true, own) else { return Ok(()) };
-            let bytes = self.manifest(mark, None, groups)?.bytes();
-            self.history.whole_bytes = bytes;
-            self.history.since_bytes = 0;
-            tracing::debug!(epoch = %mark.epoch, bytes, "the whole state is copied");
-            Copies::tidy(&**self.log.store())?;
-        }
-        self.history.base_is_copied = true;
-        Ok(())
-    }
-
-    fn manifest(
-        &self,
-        mark: &Mark,
-        base: Option<Epoch>,
-        groups: Vec<Vec<Part>>,
-    ) -> Result<Manifest, RunError> {
-        let commit = (mark.epoch, mark.commit_hash.clone());
-        let manifest = Manifest::new(commit, mark.configuration.clone(), base, groups);
-        manifest.write(&**self.log.store())?;
-        Ok(manifest)
     }
 }
 
@@ -314,16 +338,31 @@ fn encoded<'s>(scope: &'s Scope<'s, '_>, parts: &'s [Sealed]) -> Receiver<Arc<Pa
 /// The thread that copies what the tree takes in.
 struct Copying<'s> {
     added: Sender<Arc<Pairs>>,
-    thread: ScopedJoinHandle<'s, Result<Vec<Part>, SinkError>>,
+    thread: ScopedJoinHandle<'s, Result<Written, Unwritten>>,
+}
+
+/// What it has written.
+struct Written {
+    parts: Vec<Part>,
+    whole: Option<KeyRange>,
+    /// How many bytes of keys and values it has beside what changed.
+    whole_bytes: u64,
 }
 
 impl<'s> Copying<'s> {
-    fn begin(scope: &'s Scope<'s, '_>, store: &'s dyn Store, epoch: Epoch) -> Copying<'s> {
+    fn begin(
+        scope: &'s Scope<'s, '_>,
+        store: &'s dyn Store,
+        epoch: Epoch,
+        mut renewal: Renewal,
+    ) -> Copying<'s> {
         let (added, pairs) = bounded::<Arc<Pairs>>(1);
         let thread = scope.spawn(move || {
             let mut copy = CopyWriter::new(store, epoch);
-            pairs.iter().try_for_each(|pairs| copy.write(&pairs))?;
-            copy.finish()
+            pairs.iter().try_for_each(|pairs| renewal.merge(&pairs, &mut copy))?;
+            renewal.go_on(None, &mut copy)?;
+            let (whole, whole_bytes) = renewal.end();
+            Ok(Written { parts: copy.finish()?, whole, whole_bytes })
         });
         Copying { added, thread }
     }
@@ -333,16 +372,8 @@ impl<'s> Copying<'s> {
         let _ = self.added.send(Arc::clone(pairs));
     }
 
-    fn end(self) -> Result<Vec<Part>, SinkError> {
+    fn end(self) -> Result<Written, Unwritten> {
         drop(self.added);
         self.thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-    }
-}
-
-impl History {
-    /// How much may be built on a whole copy before the next: as much as it has itself, so that all
-    /// copies together cost about twice what changes.
-    fn most_since(&self) -> u64 {
-        self.whole_bytes.max(SINCE_BYTES_MIN)
     }
 }

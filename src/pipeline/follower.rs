@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use trueup_ledger::{Epoch, PartitionId};
 use trueup_sinks::{CommitLog, Store};
 
-use super::checkpointer::{Copied, History, Others, TakeIn};
+use super::checkpointer::{Copied, Others, TakeIn};
 use super::cuts::{Orders, Report, State};
 use super::messages::{Begin, Failure, ToFollower, ToLeader, lost};
 use super::party::{Settled, Start};
@@ -60,7 +60,7 @@ impl Follower {
         log: &CommitLog<Arc<dyn Store>>,
         survey: impl Fn() -> Result<Ground<'a>, RunError>,
     ) -> Result<Settled, RunError> {
-        let mut ready: Option<(Ground<'a>, Begin)> = None;
+        let mut ready: Option<Ground<'a>> = None;
         loop {
             let Some(inbox) = &mut self.inbox else {
                 return Err(RunError::Failed(format!("{} has told already", self.leader)));
@@ -71,16 +71,15 @@ impl Follower {
                 (Some(ToFollower::Begin(begin)), before) => {
                     self.await_head(log, &begin)?;
                     let mut ground = match before {
-                        Some((ground, _)) => ground,
+                        Some(ground) => ground,
                         None => survey()?,
                     };
                     let able = ground.reach(begin.since)?;
                     self.outbox.send(ToLeader::Prepared(able));
-                    ready = Some((ground, begin));
+                    ready = Some(ground);
                 }
-                (Some(ToFollower::Read(partitions)), Some((ground, begin))) => {
-                    let (base, base_is_copied) = (begin.since, begin.copied);
-                    let history = History { base, base_is_copied, ..History::default() };
+                (Some(ToFollower::Read(partitions)), Some(mut ground)) => {
+                    let history = ground.history()?;
                     let (disk, partitions) = (ground.into_disk(), Some(partitions));
                     return Ok(Settled::On(Start { disk, history, partitions }));
                 }

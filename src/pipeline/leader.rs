@@ -144,8 +144,8 @@ impl Leader {
         let tell = move |take_in| {
             outboxes.iter().for_each(|outbox| outbox.send(ToFollower::TakeIn(take_in)));
         };
-        let (early, tell) = (Vec::new(), Box::new(tell));
-        Ok((conductor, Others::Followers { count, copied: received, early, tell }))
+        let tell = Box::new(tell);
+        Ok((conductor, Others::Followers { count, copied: received, tell }))
     }
 
     /// Tells the followers that an epoch is committed or compared.

@@ -55,8 +55,6 @@ pub(crate) struct Begin {
     pub(crate) head: Option<(Epoch, String)>,
     /// The epoch whose state it begins with.
     pub(crate) since: Epoch,
-    /// Whether there is a copy of that state to build on.
-    pub(crate) copied: bool,
 }
 
 /// A [`RunError`] on its way.

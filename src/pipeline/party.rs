@@ -100,10 +100,8 @@ impl Party {
             if !ground.reach(since)? {
                 continue;
             }
-            let history = ground.history();
-            let copied = history.base_is_copied;
-            if leader.propose(&messages::Begin { head: head.clone(), since, copied })? {
-                let disk = ground.into_disk();
+            if leader.propose(&messages::Begin { head: head.clone(), since })? {
+                let (history, disk) = (ground.history()?, ground.into_disk());
                 return Ok(Settled::On(Start { disk, history, partitions: None }));
             }
             tracing::warn!(epoch = %since, "not all processes can go on from there, trying before");

@@ -3,11 +3,12 @@
 //! Whatever is found is used only where it belongs to a commit of the log: same epoch, same hash.
 //! What cannot be used is told, and costs time, never truth.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trueup_dataflow::store::{Disk, Mark, Shards, StateError, Write};
 use trueup_ledger::Epoch;
-use trueup_sinks::{CommitLog, Copies, Manifest, SinkError, Store, read_copy};
+use trueup_sinks::{Bound, Chain, CommitLog, Copies, Manifest, SinkError, Store, read_copy};
 
 use super::checkpointer::History;
 use super::{RunError, StateOptions};
@@ -22,6 +23,10 @@ pub(crate) struct Ground<'a> {
     /// Those whose state this process keeps.
     shards: Shards,
     copies: Copies,
+    /// What was found where one was looked for.
+    found: BTreeMap<Epoch, Option<Manifest>>,
+    /// Of which copies a part cannot be read.
+    unreadable: BTreeSet<Epoch>,
     /// `None` where state is kept in memory alone.
     state: Option<OnDisk<'a>>,
 }
@@ -41,10 +46,11 @@ impl<'a> Ground<'a> {
         log: &'a Log,
         configuration_hash: &'a str,
     ) -> Result<Ground<'a>, RunError> {
+        let (copies, found, unreadable) = Default::default();
         let mut ground =
-            Ground { log, configuration_hash, shards, copies: Copies::default(), state: None };
+            Ground { log, configuration_hash, shards, copies, found, unreadable, state: None };
         if let Some(options) = options {
-            ground.copies = Copies::read(&**log.store())?;
+            ground.copies = Copies::list(&**log.store())?;
             ground.state = Some(ground.open(options)?);
         }
         Ok(ground)
@@ -78,7 +84,7 @@ impl<'a> Ground<'a> {
     pub(crate) fn candidates(&self) -> Vec<Epoch> {
         let mut epochs = vec![Epoch(0)];
         epochs.extend(self.state.as_ref().map(|state| state.at));
-        epochs.extend(self.chains().filter_map(|chain| Some(chain.last()?.epoch)));
+        epochs.extend(self.copies.epochs());
         epochs.sort_unstable();
         epochs.dedup();
         epochs.reverse();
@@ -93,20 +99,31 @@ impl<'a> Ground<'a> {
         if at == epoch {
             return Ok(true);
         }
-        let chain: Vec<_> = self.chain(epoch).into_iter().cloned().collect();
-        if chain.is_empty() && epoch > Epoch(0) {
+        let chain = Chain::leading_to(epoch, Some(at), |epoch| self.copy_at(epoch))?;
+        // What is on disk may be the beginning of what leads there, whether it was copied or not.
+        let known = chain.manifests().iter().position(|manifest| manifest.base == Some(at));
+        if epoch > Epoch(0) && known.is_none() && !chain.is_whole() {
             return Ok(false);
         }
-        // What is on disk may be the beginning of what leads there.
-        let known = chain.iter().position(|manifest| manifest.epoch == at);
+        let missing = &chain.manifests()[known.unwrap_or_default()..];
+        if missing.iter().any(|manifest| self.unreadable.contains(&manifest.epoch)) {
+            return Ok(false);
+        }
         if known.is_none() && at > Epoch(0) {
             // The disk is closed before it is emptied.
             self.state = None;
             self.state = Some(emptied(options)?);
         }
-        let missing = &chain[known.map_or(0, |known| known + 1)..];
         for manifest in missing {
-            if !self.take_in(manifest)? {
+            // Who begins with nothing has only a part before he has the last.
+            let is_all = known.is_some() || manifest.epoch == epoch;
+            let shards = if is_all { self.shards } else { Shards::NONE };
+            if !self.take_in(manifest, shards)? {
+                self.unreadable.insert(manifest.epoch);
+                if known.is_none() {
+                    self.state = None;
+                    self.state = Some(emptied(options)?);
+                }
                 return Ok(false);
             }
         }
@@ -116,14 +133,14 @@ impl<'a> Ground<'a> {
         Ok(true)
     }
 
-    /// Takes a copy in; returns whether it can be read.
-    fn take_in(&mut self, manifest: &Manifest) -> Result<bool, RunError> {
+    /// Takes in a copy; returns whether it can be read. The state is whole then of some shards.
+    fn take_in(&mut self, manifest: &Manifest, whole: Shards) -> Result<bool, RunError> {
         let Some(state) = &mut self.state else { return Ok(false) };
         let mark = Mark {
             epoch: manifest.epoch,
             commit_hash: manifest.commit_hash.clone(),
             configuration: manifest.configuration_hash.clone(),
-            shards: self.shards,
+            shards: whole,
         };
         let (store, shards) = (&**self.log.store(), self.shards);
         let fill = |write: Write<'_, Unread>| {
@@ -146,25 +163,42 @@ impl<'a> Ground<'a> {
     }
 
     /// Says what copies there are of the state as it is.
-    pub(crate) fn history(&self) -> History {
-        let at = self.state.as_ref().map_or(Epoch(0), |state| state.at);
-        history(at, &self.chain(at))
+    pub(crate) fn history(&mut self) -> Result<History, RunError> {
+        let base = self.state.as_ref().map_or(Epoch(0), |state| state.at);
+        let copies = self.copies.epochs().count();
+        let Some(newest) = self.copy_at(base)? else {
+            return Ok(History { base, copies, ..History::default() });
+        };
+        // Where there were other processes, it goes on from the first that has shards of its own.
+        let (mut next, mut owed): (Option<&Bound>, u64) = (None, 0);
+        let own: BTreeSet<u8> = self.shards.numbers().collect();
+        for group in &newest.groups {
+            let common = group.shards.iter().filter(|shard| own.contains(shard)).count();
+            if common > 0 {
+                next = Some(next.map_or(&group.next, |next| next.min(&group.next)));
+                owed += group.owed / group.shards.len() as u64 * common as u64;
+            }
+        }
+        let next = next.cloned().unwrap_or_default();
+        let is_whole = newest.is_whole
+            || Chain::leading_to(base, None, |epoch| self.copy_at(epoch))?.is_whole();
+        Ok(History { base, copies, is_whole, next, owed })
+    }
+
+    /// Returns the copy of an epoch, if there is one of a commit of this log.
+    fn copy_at(&mut self, epoch: Epoch) -> Result<Option<Manifest>, SinkError> {
+        if let Some(found) = self.found.get(&epoch) {
+            return Ok(found.clone());
+        }
+        let fits = |manifest: &Manifest| self.fits(manifest);
+        let copy = self.copies.at(&**self.log.store(), epoch, fits)?;
+        self.found.insert(epoch, copy.clone());
+        Ok(copy)
     }
 
     /// Returns the disk.
     pub(crate) fn into_disk(self) -> Option<Disk> {
         self.state.map(|state| state.disk)
-    }
-
-    fn chains(&self) -> impl Iterator<Item = Vec<&Manifest>> {
-        self.copies.chains(|manifest| self.fits(manifest))
-    }
-
-    /// Returns the copies that lead to an epoch, oldest first; none where there is no such copy.
-    fn chain(&self, epoch: Epoch) -> Vec<&Manifest> {
-        let leads_there =
-            |chain: &Vec<&Manifest>| chain.last().is_some_and(|newest| newest.epoch == epoch);
-        self.chains().find(leads_there).unwrap_or_default()
     }
 
     /// Says whether a copy is of a commit that the log has. A log that cannot be read now will be
@@ -186,7 +220,8 @@ impl<'a> Ground<'a> {
             return Ok(Some("it is of another configuration".to_owned()));
         }
         if !mark.shards.cover(&self.shards) {
-            let text = "it is a part, of when there were other processes or workers";
+            let text = "it is a part, of when there were other processes or workers, or of a restore \
+                        that was cut short";
             return Ok(Some(text.to_owned()));
         }
         if self.log.head()?.is_none_or(|(head, _)| head < mark.epoch) {
@@ -225,13 +260,4 @@ impl From<StateError> for Unread {
     fn from(error: StateError) -> Unread {
         Unread::Disk(error)
     }
-}
-
-/// Says what copies there are of the state at `base`: the chain that leads to it, or none.
-fn history(base: Epoch, chain: &[&Manifest]) -> History {
-    let [whole, since @ ..] = chain else {
-        return History { base, ..History::default() };
-    };
-    let since_bytes = since.iter().map(|manifest| manifest.bytes()).sum();
-    History { base, base_is_copied: true, whole_bytes: whole.bytes(), since_bytes }
 }

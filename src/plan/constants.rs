@@ -76,13 +76,13 @@ constants! {
     files_per_worker_and_commit: "files", "views with changes, and quarantine, in epochs of 25,000, \
         rounded up";
     commit_bytes_per_file: "bytes", "commit records, by the files that they name, rounded up";
-    state_bytes_per_transaction: "bytes", "keys and values of a whole copy that grow with \
+    state_bytes_per_transaction: "bytes", "keys and values of a copy of all that grow with \
         transactions, not compressed";
     state_bytes_per_account: "bytes", "the same of an account in one of its currencies: sums, names, \
         terms";
     state_bytes_per_account_and_day: "bytes", "the same of an account's day";
     disk_percent_of_state: "%", "blocks of the state directory to keys and values";
-    copy_percent_of_state: "%", "Parquet of a whole copy to keys and values";
+    copy_percent_of_state: "%", "Parquet of a copy of all to its keys and values";
     gathered_percent_of_changes: "%", "memory that calls for a checkpoint to the keys and values \
         that it writes, at a limit of 256 MiB";
     checkpoint_bytes_per_second: "bytes/s", "keys and values of the largest checkpoint by the time \

@@ -62,18 +62,12 @@ pub fn limits(inputs: &Inputs, mix: &Mix, load: &Load, early: &Stock, late: &Sto
     let ranges = SHARDS.div_ceil(load.workers());
     let busiest_millicores = (load.peak_millicores * ranges).div_ceil(SHARDS);
     let in_turn = u128::from(mix.files_per_worker_and_commit) + 1;
+    let checkpoint_bytes = load.checkpoint_peak_bytes + load.checkpoint_peak_renewed_bytes;
     let mut limits = vec![
         limit(
-            "one whole copy of the state of hot days, during which reading stops once the memory \
-             for the next checkpoint is used up",
+            "writing a checkpoint and its copy at the peak, before the next is due",
             "ms",
-            (ms(by_process(early.state_bytes)), load.checkpoint_peak_interval_ms),
-            "more processes, a larger --memory-limit; the program has to copy in pieces",
-        ),
-        limit(
-            "writing a checkpoint at the peak, before the next is due",
-            "ms",
-            (ms(by_process(load.checkpoint_peak_bytes)), load.checkpoint_peak_interval_ms),
+            (ms(by_process(checkpoint_bytes)), load.checkpoint_peak_interval_ms),
             "more processes",
         ),
         limit(

@@ -9,7 +9,7 @@ use super::constants::Mix;
 use super::inputs::Inputs;
 use super::{Horizon, MONTH_DAYS, per_million_of, percent_of};
 use crate::config::COMMIT_MAX_RECORDS_DEFAULT;
-use crate::pipeline::{EPOCH_BYTES_MAX, LIMIT_BYTES_A_RECORD};
+use crate::pipeline::{EPOCH_BYTES_MAX, LIMIT_BYTES_A_RECORD, OWED_OF_NEW, WHOLE_BYTES_MIN};
 
 /// A month in milliseconds.
 const MONTH_MS: u128 = MONTH_DAYS * 86_400_000;
@@ -25,8 +25,8 @@ const DISK_PERCENT: u128 = 150;
 const MEMORY_PERCENT: u128 = 200;
 /// Corrections that are in the measured mix already, in percent of its records, rounded down.
 const MIX_CORRECTIONS_PERCENT: u64 = 2;
-/// Copies kept at a time, in whole copies: the last two whole ones, and between none and as much
-/// again built on each. An average.
+/// Copies kept at a time, in sizes of the state: two times round, in each of which every key is copied as
+/// a whole once, and up to as much again of what changes. Where hardly anything is replaced it is one.
 const COPIES_KEPT: u128 = 3;
 
 /// What a load brings by the second and by the month.
@@ -62,6 +62,8 @@ pub struct Load {
     pub checkpoints_per_month: u128,
     /// Keys and values that one checkpoint writes at the peak.
     pub checkpoint_peak_bytes: u128,
+    /// Keys and values that its copy has beside them, of what has not changed.
+    pub checkpoint_peak_renewed_bytes: u128,
     /// Bytes of deltas and quarantine of a month.
     pub delta_bytes_per_month: u128,
     /// Bytes of commit records of a month.
@@ -99,7 +101,7 @@ pub struct Stock {
     pub copy_bytes: u128,
     /// Commits, which a start lists.
     pub commits: u128,
-    /// Names that a start of one process lists, of commits and of parts of copies.
+    /// Names that a start of one process lists, of commits, manifests and parts of copies.
     pub names_per_start: u128,
     /// Requests of a month that read.
     pub gets_per_month: u128,
@@ -225,6 +227,7 @@ impl Load {
             checkpoint_peak_interval_ms: checkpoints.peak_interval_ms,
             checkpoints_per_month: checkpoints.per_month,
             checkpoint_peak_bytes: checkpoints.peak_bytes,
+            checkpoint_peak_renewed_bytes: checkpoints.peak_renewed_bytes,
             delta_bytes_per_month: per_million_of(month, delta_bytes_per_million)
                 + files_per_month * u128::from(mix.delta_bytes_per_file),
             commit_bytes_per_month: files_per_month * u128::from(mix.commit_bytes_per_file),
@@ -275,8 +278,9 @@ fn commits(inputs: &Inputs, processes: u128, events_per_month: u128) -> (u128, u
 struct Checkpoints {
     peak_interval_ms: u128,
     peak_bytes: u128,
+    peak_renewed_bytes: u128,
     per_month: u128,
-    /// Keys and values, whole copies too.
+    /// Keys and values, those too that have not changed.
     copied_bytes_per_month: u128,
     puts_per_month: u128,
 }
@@ -303,13 +307,19 @@ impl Checkpoints {
         let touched = touched.min(per_month * u128::from(inputs.accounts));
         let account = u128::from(mix.state_bytes_per_account) + changes.bytes_per_account_and_day();
         let changed = changes.of_transactions(month) + touched * account;
-        // A whole copy follows once as much was built on the last one as it has itself. So all whole
-        // copies come to what was built, and to what has become more once again.
-        let new = changes.transactions(month) * u128::from(mix.state_bytes_per_transaction);
-        let copied_bytes_per_month = 2 * changed + new;
+        // As much is copied as a whole as has been replaced, and a part of what is new.
+        let renewed = |changed: u128, events: u128| {
+            let new = changes.transactions(events) * u128::from(mix.state_bytes_per_transaction);
+            changed - new + new.div_ceil(u128::from(OWED_OF_NEW))
+        };
+        let least = |checkpoints: u128| checkpoints * processes * u128::from(WHOLE_BYTES_MIN);
+        let copied_bytes_per_month = changed + renewed(changed, month).max(least(per_month));
+        let events = (peak * peak_interval_ms).div_ceil(1000);
+        let peak_bytes = changes.of_all(events);
         Checkpoints {
             peak_interval_ms,
-            peak_bytes: changes.of_all((peak * peak_interval_ms).div_ceil(1000)),
+            peak_bytes,
+            peak_renewed_bytes: renewed(peak_bytes, events).max(least(1)),
             per_month,
             copied_bytes_per_month,
             // Each process begins a part of its own, and one manifest names all.
@@ -333,13 +343,13 @@ impl Stock {
         let commits = by_now(load.commits_per_month);
         let copy = percent_of(state_bytes, u128::from(mix.copy_percent_of_state));
         let parts = COPIES_KEPT * state_bytes.div_ceil(PART_BYTES);
-        let names_per_start = commits + parts;
+        let names_per_start = commits + by_now(load.checkpoints_per_month) + parts;
         let starts = u128::from(inputs.restarts_per_month) * load.processes;
         // The commits behind the last checkpoint are read twice: once for the chain of hashes. That
-        // and the checkpoint's own two, at most.
+        // and the checkpoint's own two and its manifest, at most.
         let interval = u128::from(inputs.checkpoint_interval_ms);
         let since = (load.commits_per_month * interval).div_ceil(MONTH_MS);
-        let gets_per_start = 2 * since + 2;
+        let gets_per_start = 2 * since + 3;
         Stock {
             horizon,
             transactions,

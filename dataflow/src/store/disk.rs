@@ -7,7 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -106,6 +106,8 @@ pub struct Disk {
     database: Database,
     keyspace: Keyspace,
     filter: Arc<Filter>,
+    /// Bytes of keys and values that were taken in where there was something before.
+    replaced: Arc<AtomicU64>,
     /// Dropped before the lock: it uses the tree.
     filling: Arc<Mutex<Filling>>,
     _lock: Arc<File>,
@@ -219,6 +221,7 @@ impl Disk {
             database,
             keyspace,
             filter: Arc::new(filter),
+            replaced: Arc::default(),
             filling: Arc::default(),
             _lock: Arc::new(lock),
         })
@@ -280,18 +283,29 @@ impl Disk {
         ingestion.write(&MARK[..], &value[..]).map_err(failed)?;
         let mut ingested = Ingested::default();
         fill(&mut |key, value| {
+            let bytes = (key.len() + value.map_or(0, <[u8]>::len)) as u64;
             ingested.changes += 1;
-            ingested.bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+            ingested.bytes += bytes;
+            let known = |_| self.filter.note(key) || !self.filter.is_complete();
+            if value.is_none_or(known) {
+                self.replaced.fetch_add(bytes, Ordering::Relaxed);
+            }
             match value {
-                Some(value) => {
-                    self.filter.note(key);
-                    ingestion.write(key, value).map_err(failed)
-                }
+                Some(value) => ingestion.write(key, value).map_err(failed),
                 None => ingestion.write_tombstone(key).map_err(failed),
             }
         })?;
         ingestion.finish().map_err(failed)?;
         Ok(ingested)
+    }
+
+    /// Returns how many bytes of what has been written, since the state was opened, were of keys that
+    /// were there before or are gone. A new key may be taken for one that was there: about one of a
+    /// hundred, more where there are more keys than the filter is made for, and all until what was on
+    /// disk is known.
+    #[must_use]
+    pub fn replaced_bytes(&self) -> u64 {
+        self.replaced.load(Ordering::Relaxed)
     }
 
     /// Returns the state as it is now, whatever is ingested meanwhile.
@@ -372,6 +386,9 @@ impl Disk {
 /// Adds a key with its value, or removes it.
 pub type Write<'w, E> = &'w mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), E>;
 
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// The whole state at one moment.
 pub struct Snapshot {
     disk: Disk,
@@ -379,26 +396,27 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Calls `each` with every key and value of some shards, in order, without the mark.
-    ///
-    /// # Errors
-    /// [`StateError`] where the disk cannot be read; what `each` returns.
-    pub fn for_each<E: From<StateError>>(
+    /// Returns every key from one on that belongs to some shards, with its value, in order, without the
+    /// mark. [`StateError`] comes where the disk cannot be read.
+    pub fn since(
         &self,
+        key: &[u8],
         shards: Shards,
-        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        for pair in self.inner.iter(&self.disk.keyspace) {
-            let (key, value) = pair.into_inner().map_err(|error| {
-                let error = error_of(&self.disk.path, error);
-                self.disk.note_damage(&error);
+    ) -> impl Iterator<Item = Result<Pair, StateError>> + use<> {
+        let disk = self.disk.clone();
+        let pairs = self.inner.range(&self.disk.keyspace, key.to_vec()..);
+        let pairs = pairs.map(move |pair| {
+            pair.into_inner().map_err(|error| {
+                let error = error_of(&disk.path, error);
+                disk.note_damage(&error);
                 error
-            })?;
-            if shards.hold(&key) {
-                each(&key, &value)?;
-            }
-        }
-        Ok(())
+            })
+        });
+        let owned =
+            |(key, value): (fjall::UserKey, fjall::UserValue)| (key.to_vec(), value.to_vec());
+        pairs
+            .filter(move |pair| pair.as_ref().map_or(true, |(key, _)| shards.hold(key)))
+            .map(move |pair| pair.map(owned))
     }
 }
 

@@ -119,6 +119,12 @@ fn commits(load: &Load) -> Vec<Figure> {
                 load.checkpoint_peak_bytes,
                 "state_bytes_per_…",
             ),
+            (
+                "and beside them in its copy",
+                Bytes,
+                load.checkpoint_peak_renewed_bytes,
+                "what is replaced, and half of what is new",
+            ),
             ("checkpoints a month", Count, load.checkpoints_per_month, "the same, at the average"),
         ],
     )
