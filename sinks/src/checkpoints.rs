@@ -155,6 +155,12 @@ impl Pairs {
         self.ends.push((key_end, value.map(|_| self.bytes.len())));
     }
 
+    /// Removes all, and keeps the room.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
     /// Says whether it is as much as a part should hold.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -204,8 +210,16 @@ impl<'s> CopyWriter<'s> {
         if !self.open.is_full() {
             return Ok(());
         }
-        let full = std::mem::take(&mut self.open);
-        self.write(&full)
+        self.write_open()
+    }
+
+    /// Writes what is open as a part, and keeps its room.
+    fn write_open(&mut self) -> Result<(), SinkError> {
+        let mut full = std::mem::take(&mut self.open);
+        self.write(&full)?;
+        full.clear();
+        self.open = full;
+        Ok(())
     }
 
     /// Writes a part of its own. Its keys come behind all that were added before.
@@ -213,8 +227,7 @@ impl<'s> CopyWriter<'s> {
     /// # Errors
     /// What the store says.
     pub fn append(&mut self, pairs: &Pairs) -> Result<(), SinkError> {
-        let before = std::mem::take(&mut self.open);
-        self.write(&before)?;
+        self.write_open()?;
         self.write(pairs)
     }
 
@@ -236,8 +249,7 @@ impl<'s> CopyWriter<'s> {
     /// # Errors
     /// What the store says.
     pub fn finish(mut self) -> Result<Vec<Part>, SinkError> {
-        let rest = std::mem::take(&mut self.open);
-        self.write(&rest)?;
+        self.write_open()?;
         Ok(self.parts)
     }
 }

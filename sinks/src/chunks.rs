@@ -57,6 +57,11 @@ pub(crate) trait Plain: Copy + Ord + Hash {
     /// Appends the value as the encoding `PLAIN` has it.
     fn put(self, out: &mut Vec<u8>);
 
+    /// Returns how many bytes that appends for all of some values.
+    fn room(values: &[Self]) -> usize {
+        size_of_val(values)
+    }
+
     /// Describes a chunk with values from `min` to `max`; `None` where that would take much room.
     fn statistics(min: Self, max: Self) -> Option<Statistics>;
 }
@@ -96,6 +101,10 @@ impl Plain for i128 {
 
 impl Plain for &[u8] {
     const BOUNDED: bool = false;
+
+    fn room(values: &[&[u8]]) -> usize {
+        values.iter().map(|text| size_of::<u32>() + text.len()).sum()
+    }
 
     fn put(self, out: &mut Vec<u8>) {
         // No text of a record or of a view comes near four gigabytes.
@@ -281,7 +290,8 @@ impl<'z> Pages<'z> {
 
     /// Writes values with the levels that say where they are, if some are absent.
     fn plain<T: Plain>(&mut self, values: &[T], levels: Option<&[u32]>) -> Result<()> {
-        let mut bytes = Vec::with_capacity(size_of_val(values));
+        let room = T::room(values) + levels.map_or(0, <[u32]>::len) / 8 + 16;
+        let mut bytes = Vec::with_capacity(room);
         if let Some(levels) = levels {
             let mut packed = Vec::new();
             put_hybrid(&mut packed, levels, 1);

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use serde::{Deserialize, Serialize};
 use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError};
 use trueup_ledger::Epoch;
@@ -47,8 +47,9 @@ mod renewal;
 mod tidying;
 
 /// How much of what is new, and replaces nothing, is owed as a whole too: one byte of so many. Without it
-/// a state that only grows would need its oldest copy for ever, and whoever finds that damaged has none.
-pub(crate) const OWED_OF_NEW: u64 = 2;
+/// a state in which little is replaced would need its oldest copy for ever. It is little, since to copy
+/// a key that has not changed costs most: its value has to be found and read.
+pub(crate) const OWED_OF_NEW: u64 = 8;
 
 /// How many bytes a copy has as a whole at least. It bounds how many copies a restore reads where little
 /// changes: one for each MiB of the state.
@@ -185,9 +186,9 @@ impl Checkpointer {
             let copied = thread::scope(|scope| {
                 let pairs = encoded(scope, parts);
                 let copy = Copying::begin(scope, &*store, epoch, renewal);
-                for pairs in pairs {
-                    copy.add(&pairs);
-                    for (key, value) in pairs.iter() {
+                for lent in pairs {
+                    copy.add(&lent);
+                    for (key, value) in lent.pairs.iter() {
                         bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
                         write(key, value)?;
                     }
@@ -317,27 +318,45 @@ impl Checkpointer {
 
 /// Puts what is sealed in order and encodes it, in a thread of its own: the end of a run waits for its
 /// last checkpoint, and so does whoever has used up the memory.
-fn encoded<'s>(scope: &'s Scope<'s, '_>, parts: &'s [Sealed]) -> Receiver<Arc<Pairs>> {
+fn encoded<'s>(scope: &'s Scope<'s, '_>, parts: &'s [Sealed]) -> Receiver<Arc<Lent>> {
     let (filled, pairs) = bounded(1);
+    let (home, returned) = unbounded();
     scope.spawn(move || {
-        let mut open = Pairs::with_room();
+        let empty = || returned.try_recv().unwrap_or_else(|_| Pairs::with_room());
+        let lent = |pairs| Arc::new(Lent { pairs, home: home.clone() });
+        let mut open = empty();
         let sent = SealedChanges::of(parts).for_each(|key, value| {
             open.push(key, value);
             if !open.is_full() {
                 return Ok(());
             }
-            let full = std::mem::replace(&mut open, Pairs::with_room());
-            filled.send(Arc::new(full))
+            filled.send(lent(std::mem::replace(&mut open, empty())))
         });
         // Where nobody takes them, the checkpoint has failed.
-        let _ = sent.and_then(|()| filled.send(Arc::new(open)));
+        let _ = sent.and_then(|()| filled.send(lent(open)));
     });
     pairs
 }
 
+/// Pairs whose room is used again once nobody needs them: memory that is given back and taken anew has
+/// to be cleared by the kernel each time.
+struct Lent {
+    pairs: Pairs,
+    home: Sender<Pairs>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut pairs = std::mem::take(&mut self.pairs);
+        pairs.clear();
+        // Where nobody is at home any more, all are filled.
+        let _ = self.home.send(pairs);
+    }
+}
+
 /// The thread that copies what the tree takes in.
 struct Copying<'s> {
-    added: Sender<Arc<Pairs>>,
+    added: Sender<Arc<Lent>>,
     thread: ScopedJoinHandle<'s, Result<Written, Unwritten>>,
 }
 
@@ -356,10 +375,10 @@ impl<'s> Copying<'s> {
         epoch: Epoch,
         mut renewal: Renewal,
     ) -> Copying<'s> {
-        let (added, pairs) = bounded::<Arc<Pairs>>(1);
+        let (added, pairs) = bounded::<Arc<Lent>>(1);
         let thread = scope.spawn(move || {
             let mut copy = CopyWriter::new(store, epoch);
-            pairs.iter().try_for_each(|pairs| renewal.merge(&pairs, &mut copy))?;
+            pairs.iter().try_for_each(|lent| renewal.merge(&lent.pairs, &mut copy))?;
             renewal.go_on(None, &mut copy)?;
             let (whole, whole_bytes) = renewal.end();
             Ok(Written { parts: copy.finish()?, whole, whole_bytes })
@@ -367,7 +386,7 @@ impl<'s> Copying<'s> {
         Copying { added, thread }
     }
 
-    fn add(&self, pairs: &Arc<Pairs>) {
+    fn add(&self, pairs: &Arc<Lent>) {
         // Where it has ended, it says why in the end.
         let _ = self.added.send(Arc::clone(pairs));
     }

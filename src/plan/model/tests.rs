@@ -87,14 +87,14 @@ fn checkpoints_by_hand() {
     assert_eq!(load.checkpoint_peak_interval_ms, 100_000);
     // A million events of 100 s: 0.92 million transactions, and each account only once.
     assert_eq!(load.checkpoint_peak_bytes, 92_000_000 + 200_000_000);
-    // Half of 0.9 million new ones; the corrections and the accounts as they are.
-    assert_eq!(load.checkpoint_peak_renewed_bytes, 45_000_000 + 2_000_000 + 200_000_000);
+    // An eighth of 0.9 million new ones; the corrections and the accounts as they are.
+    assert_eq!(load.checkpoint_peak_renewed_bytes, 11_250_000 + 2_000_000 + 200_000_000);
     assert_eq!(load.checkpoints_per_month, 25_920);
-    // 238,464,000 transactions changed, 518.4 million lines. Twice that, but half of what is new.
+    // 238,464,000 transactions changed, 518.4 million lines. Twice that, but an eighth of what is new.
     let changed = 23_846_400_000 + 518_400_000 * 200;
-    let copied = 2 * changed - 23_328_000_000 + 11_664_000_000;
+    let copied = 2 * changed - 23_328_000_000 + 2_916_000_000;
     assert_eq!(load.copy_bytes_per_month, copied / 2);
-    let parts = 7_254;
+    let parts = 6_993;
     assert_eq!(copied.div_ceil(32 << 20), parts);
     assert_eq!(load.puts_per_month, 5_184_000 + 259_200 + 25_920 * 3 + parts);
     // With a limit of 64 MiB a checkpoint comes sooner: 26.8 MB at 4.92 MB a second.
@@ -195,9 +195,9 @@ fn the_worst_limit_is_first() {
     let order: Vec<_> = found.iter().map(|limit| limit.permille).collect();
     assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
     let of = |word: &str| found.iter().find(|limit| limit.what.contains(word)).unwrap();
-    // Half of 292 and of 247 MB at 50 MB a second, where a checkpoint comes every 100 s.
+    // Half of 292 and of 213.25 MB at 50 MB a second, where a checkpoint comes every 100 s.
     let checkpoint = of("a checkpoint and its copy");
-    assert_eq!((checkpoint.needed, checkpoint.available), (5_390, 100_000));
+    assert_eq!((checkpoint.needed, checkpoint.available), (5_053, 100_000));
     // 864,000 commits, 86,400 manifests and three times 79.06 GB: 958 requests of 50 ms.
     assert_eq!(of("a start that lists").needed, 958 * 50);
     // Ten files and the commit.

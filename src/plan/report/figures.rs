@@ -123,7 +123,7 @@ fn commits(load: &Load) -> Vec<Figure> {
                 "and beside them in its copy",
                 Bytes,
                 load.checkpoint_peak_renewed_bytes,
-                "what is replaced, and half of what is new",
+                "what is replaced, and an eighth of what is new",
             ),
             ("checkpoints a month", Count, load.checkpoints_per_month, "the same, at the average"),
         ],
