@@ -13,6 +13,7 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod generate;
+mod numbers;
 pub mod pipeline;
 pub mod plan;
 pub mod redrive;

@@ -14,6 +14,7 @@ use trueup_ledger::{ColumnType, View};
 
 use crate::cli::OutputFormat;
 use crate::exit::OutputClosed;
+pub(super) use crate::numbers::grouped;
 
 /// A column of a grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,19 +215,6 @@ pub(super) fn escaped(text: &str) -> String {
     })
 }
 
-/// Writes a number with a comma between each three digits, for people.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,13 +266,5 @@ mod tests {
         let rows: Vec<&&str> =
             lines.iter().filter(|line| line.contains("00") || line.contains("-1.5")).collect();
         assert_eq!(end(rows[0], "-1.5"), end(rows[1], "10000"), "{text}");
-    }
-
-    #[test]
-    fn grouping() {
-        let rows = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
-        for (number, text) in rows {
-            assert_eq!(grouped(number), text);
-        }
     }
 }

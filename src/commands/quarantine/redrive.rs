@@ -257,7 +257,7 @@ fn write(
     with: Option<&[u8]>,
 ) -> anyhow::Result<u64> {
     let when = Timestamp::display_micros(now_micros());
-    let (mut written, mut lost) = (0, 0);
+    let (mut written, mut lost) = (0, 0_u64);
     scan(opened, opened.head, |record| {
         let raw = with.unwrap_or(record.raw);
         let left_out =

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Figure, Limit, Report, Unit};
+use crate::numbers::grouped;
 
 /// Columns of a line of text.
 const WIDTH: usize = 100;
@@ -15,10 +16,10 @@ impl Display for Text<'_> {
         let Report { inputs, measured, prices, figures, limits, not_modelled } = self.0;
         let asked = format!(
             "{} events a second at the peak, {} a day, {} bytes each, {} accounts, {} % corrections",
-            grouped(u128::from(inputs.peak_events_per_second)),
-            grouped(u128::from(inputs.events_per_day)),
+            grouped(inputs.peak_events_per_second),
+            grouped(inputs.events_per_day),
             inputs.record_bytes,
-            grouped(u128::from(inputs.accounts)),
+            grouped(inputs.accounts),
             inputs.corrections_percent,
         );
         wrapped(f, "", &asked)?;
@@ -30,8 +31,8 @@ impl Display for Text<'_> {
                 "constants of the workload {workload}, measured {} between {} and {} records on {}; \
                  prices of {}, {}",
                 measured.day,
-                grouped(u128::from(measured.sizes[0])),
-                grouped(u128::from(measured.sizes[1])),
+                grouped(measured.sizes[0]),
+                grouped(measured.sizes[1]),
                 measured.machine,
                 prices.as_of,
                 prices.source
@@ -53,7 +54,7 @@ impl Display for Text<'_> {
 }
 
 fn days(days: u64) -> String {
-    format!("{} days", grouped(u128::from(days)))
+    format!("{} days", grouped(days))
 }
 
 fn table(f: &mut Formatter<'_>, figures: &[Figure], headings: &[String; 2]) -> fmt::Result {
@@ -176,19 +177,6 @@ fn tenths(value: u128) -> String {
         return grouped(value.div_ceil(10));
     }
     format!("{}.{}", value / 10, value % 10)
-}
-
-/// Writes a number with a comma between each three digits.
-fn grouped(number: u128) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
