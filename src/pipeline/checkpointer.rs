@@ -77,7 +77,7 @@ pub(crate) struct Checkpointer {
 pub(crate) struct History {
     /// The epoch that the state on disk is of.
     pub(crate) base: Epoch,
-    /// How many copies there are, needed or not.
+    /// How many copies there were at the start, needed or not.
     pub(crate) copies: usize,
     /// Whether the copies that lead there are the whole state together.
     pub(crate) is_whole: bool,
@@ -223,9 +223,8 @@ impl Checkpointer {
         );
         self.checkpoints.finish(epoch);
         self.shared.notify();
-        let copies = self.history.copies + 1;
         let (next, owed) = (group.next, group.owed);
-        self.history = History { base: epoch, copies, is_whole, next, owed };
+        self.history = History { base: epoch, is_whole, next, owed, ..self.history };
         self.tidying.copied(group.parts.iter().map(|part| part.bytes).sum());
         let at_the_end = group.whole.is_some_and(|range| range.to.is_none());
         if at_the_end && !matches!(self.others, Others::Leader { .. }) {
