@@ -164,7 +164,7 @@ impl Shards {
 
     /// Returns their numbers, in order.
     pub fn numbers(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |shard| self.0[usize::from(shard / 64)] >> (shard % 64) & 1 == 1)
+        (0..=u8::MAX).filter(move |shard| self.has(*shard))
     }
 
     /// Says whether all of `others` are among these.
@@ -176,7 +176,11 @@ impl Shards {
     /// Says whether a key of a space, as [`KeyBytes`] has it, belongs to one of these.
     #[must_use]
     pub fn hold(&self, key: &[u8]) -> bool {
-        key.get(1).is_some_and(|shard| self.0[usize::from(shard / 64)] >> (shard % 64) & 1 == 1)
+        key.get(1).is_some_and(|shard| self.has(*shard))
+    }
+
+    fn has(&self, shard: u8) -> bool {
+        self.0[usize::from(shard / 64)] >> (shard % 64) & 1 == 1
     }
 }
 

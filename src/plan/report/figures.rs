@@ -199,7 +199,7 @@ pub(super) fn of_stock(early: &Stock, late: &Stock) -> Vec<Figure> {
         (
             STORE,
             (
-                "copies of state, of 2 to 4 kept",
+                "copies of state, of 1 to 4 kept",
                 Bytes,
                 |stock| stock.copy_bytes,
                 "copy_percent_of_state × 3",
