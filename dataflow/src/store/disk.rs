@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy};
+use fjall::config::{FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
 use fjall::{Guard, LsmError, Readable};
 use thiserror::Error;
@@ -37,6 +38,9 @@ const FORMAT: u64 = 5;
 /// Values of at least this many bytes are kept out of the tree, so that merging it moves only keys:
 /// nearly all transactions are written once and never again.
 const SEPARATE_BYTES: u32 = 128;
+
+/// How many levels the tree has, the last of which holds nearly all.
+const LEVELS: usize = 7;
 
 /// The commit that a state belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +154,18 @@ impl Drop for Filling {
     }
 }
 
+/// Returns which levels have filters of their own: all but the last. Whatever is asked for is there as a
+/// rule, since our own filter denies most of what is not; so what has not been found in any other level
+/// need not be told that it is in the last.
+fn filters() -> FilterPolicy {
+    let bits = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
+    let mut levels = [bits(10.0); LEVELS];
+    // What was taken in lately lies in several tables, each of which may have any key.
+    levels[..2].fill(bits(14.0));
+    levels[LEVELS - 1] = FilterPolicyEntry::None;
+    FilterPolicy::new(levels)
+}
+
 /// Takes the directory for this process, for as long as the file is open.
 fn lock(path: &Path) -> Result<File, StateError> {
     let failed = |source| StateError::Failed { path: path.to_owned(), source };
@@ -192,6 +208,8 @@ impl Disk {
             KeyspaceCreateOptions::default()
                 .data_block_size_policy(BlockSizePolicy::all(4096))
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                .filter_policy(filters())
+                .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
                 .with_kv_separation(Some(
                     // One transaction alone has little that repeats.
                     KvSeparationOptions::default()
@@ -319,9 +337,19 @@ impl Disk {
     /// # Panics
     /// Where the disk cannot be read: to answer "nothing" would falsify the books.
     pub(super) fn get(&self, key: &KeyBytes) -> Option<fjall::UserValue> {
-        if !self.filter.may_hold(key.as_bytes()) {
-            return None;
-        }
+        if self.may_hold(key) { self.read(key) } else { None }
+    }
+
+    /// Says whether there may be a value, without reading the disk; where there is one, always.
+    pub(super) fn may_hold(&self, key: &KeyBytes) -> bool {
+        self.filter.may_hold(key.as_bytes())
+    }
+
+    /// Reads the value of a key that there may be.
+    ///
+    /// # Panics
+    /// As [`Disk::get`].
+    pub(super) fn read(&self, key: &KeyBytes) -> Option<fjall::UserValue> {
         match self.keyspace.get(key.as_bytes()) {
             Ok(found) => found,
             Err(error) => self.unreadable(error),

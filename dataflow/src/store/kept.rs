@@ -109,6 +109,33 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
         }
     }
 
+    /// Returns the values of keys, in the order in which they are given. The disk is read in the order of
+    /// its own keys, so that those that lie in one block there are found while it is at hand.
+    ///
+    /// # Panics
+    /// As [`Kept::get`].
+    pub fn get_all(&mut self, keys: impl ExactSizeIterator<Item = K>) -> Vec<Option<V>> {
+        let mut values: Vec<Option<V>> = Vec::with_capacity(keys.len());
+        let mut on_disk: Vec<(KeyBytes, usize)> = Vec::new();
+        for (place, key) in keys.enumerate() {
+            let sealed = || self.sealed.as_ref().and_then(|sealed| sealed.get(&key));
+            let known = self.active.get(&key).or_else(sealed);
+            values.push(known.and_then(Option::clone));
+            if let (None, Some(disk)) = (known, &self.disk) {
+                let key = key.encode(self.space);
+                if disk.may_hold(&key) {
+                    on_disk.push((key, place));
+                }
+            }
+        }
+        on_disk.sort_unstable();
+        for (key, place) in on_disk {
+            let found = self.disk.as_ref().and_then(|disk| disk.read(&key));
+            values[place] = found.map(|bytes| decode(self.space, &bytes));
+        }
+        values
+    }
+
     /// Says whether a key has a value.
     ///
     /// # Panics

@@ -139,7 +139,9 @@ impl OfAccounts {
         let accounts = movements.chunk_by(|(one, _), (next, _)| one.account() == next.account());
         tables.balances.reserve(2 * accounts.count());
         let mut in_closed = Vec::new();
+        let days_before = self.days.before(movements);
         let (mut movements, mut pending) = (movements, pending);
+        let mut days_before = days_before.as_slice();
         loop {
             let next = [
                 movements.first().map(|(day, _)| day.account()),
@@ -149,6 +151,8 @@ impl OfAccounts {
             let Some(account) = next.into_iter().flatten().min() else { return in_closed };
             let of_days;
             (of_days, movements) = split(movements, |(day, _)| day.account() == account);
+            let before;
+            (before, days_before) = days_before.split_at(of_days.len());
             let of_holds;
             (of_holds, pending) = split(pending, |(other, _)| *other == account);
             let terms = declared.remove(&account);
@@ -158,8 +162,8 @@ impl OfAccounts {
             let (days, balances) = (&mut self.days, &mut self.balances);
             let months = self.adjustments.closed();
             self.directory.with_name(account, |name| {
-                for (day, change) in of_days {
-                    days.post(name, *day, change, &mut tables.days);
+                for ((day, change), before) in of_days.iter().zip(before) {
+                    days.post(name, (*day, *before), change, &mut tables.days);
                     if !months.is_empty() && months.has(name.tenant(), Month::of_date(day.at)) {
                         in_closed.push((month_of(*day), *change));
                     }

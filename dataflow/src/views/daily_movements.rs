@@ -30,16 +30,21 @@ impl Days {
         self.kept.borrow_mut().begin(epoch);
     }
 
-    /// Adds to a day of an account. Pushes the rows that this changes.
+    /// Returns what there is of the days that some changes are of, in their order.
+    pub(super) fn before(&self, changes: &[(DatedKey, Sides)]) -> Vec<Sides> {
+        let days = self.kept.borrow_mut().get_all(changes.iter().map(|(day, _)| *day));
+        days.into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    /// Adds to a day of an account, of which there is `before`. Pushes the rows that this changes.
     pub(super) fn post(
         &mut self,
         name: &AccountName,
-        key: DatedKey,
+        (key, before): (DatedKey, Sides),
         change: &Sides,
         rows: &mut Table,
     ) {
         let mut kept = self.kept.borrow_mut();
-        let before = kept.get(&key).map(|sides| *sides).unwrap_or_default();
         let mut after = before;
         after.plus_equals(change);
         if after.is_zero() {
