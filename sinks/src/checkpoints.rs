@@ -43,7 +43,7 @@ const FOLDER: &str = "checkpoints/";
 const PARTS: &str = "checkpoints/parts/";
 
 /// The version of manifests and parts, and of what the parts hold; another one is passed over.
-const FORMAT_VERSION: u32 = 5;
+const FORMAT_VERSION: u32 = 6;
 
 /// How many bytes of keys and values a part holds, about.
 const PART_BYTES: usize = 32 << 20;
@@ -80,8 +80,40 @@ pub struct Group {
     /// How many bytes of keys and values the next copies are to have as a whole, for what has been
     /// replaced so far.
     pub owed: u64,
+    /// How large the copies have become beside the state.
+    pub weight: Weight,
     /// The parts, in the order of their keys.
     pub parts: Vec<Part>,
+}
+
+/// How many bytes of keys and values there are, about, of which a part may be of other processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weight {
+    /// Those of the state.
+    pub state: u64,
+    /// Those of all copies since the one in which all keys began to be copied once more.
+    pub round: u64,
+    /// Those of the copies before, in which all keys were copied once.
+    pub round_before: u64,
+}
+
+impl Weight {
+    /// Says whether a restore reads more than so many times what there is.
+    #[must_use]
+    pub fn is_beyond(&self, times: u64) -> bool {
+        self.round.saturating_add(self.round_before) > self.state.saturating_mul(times)
+    }
+
+    /// Adds what a copy has: `new` bytes that replace nothing, `gone` that are no more, `copied` in all.
+    pub fn add(&mut self, new: u64, gone: u64, copied: u64) {
+        self.state = (self.state + new).saturating_sub(gone);
+        self.round += copied;
+    }
+
+    /// Begins with the first of the keys once more.
+    pub fn end_round(&mut self) {
+        self.round_before = std::mem::take(&mut self.round);
+    }
 }
 
 /// A file of a copy.

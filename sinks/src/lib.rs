@@ -40,7 +40,7 @@ pub mod store;
 pub mod totals;
 
 pub use checkpoints::{
-    Bound, Chain, Copies, CopyWriter, Group, KeyRange, Manifest, Pairs, Part, read_copy,
+    Bound, Chain, Copies, CopyWriter, Group, KeyRange, Manifest, Pairs, Part, Weight, read_copy,
 };
 pub use commit::{Appended, ChainBreak, CommitError, CommitLog, Incompatible, LogError};
 pub use deltas::write_deltas;

@@ -10,9 +10,10 @@
 //! ```
 //!
 //! A copy has what has changed, and of a range of keys all that there is, so that copies need not be kept
-//! for ever. The range goes on where that of the copy before ended, and is about as long as what has been
-//! replaced since: so it is as much work as the changes are, however large the state. Where it goes on
-//! and how much is owed stands in the copy itself.
+//! for ever. The range goes on where that of the copy before ended. It is short while a restore reads
+//! little more than there is, as long as the state grows more than it changes; else it is about as long as
+//! what has been replaced since: so it is never more work than the changes are, however large the state.
+//! Where it goes on, and how much is owed and why, stands in the copy itself.
 //!
 //! Of several processes each writes the part of its own workers:
 //!
@@ -35,7 +36,7 @@ use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateErr
 use trueup_ledger::Epoch;
 use trueup_sinks::{
     Bound, Chain, CommitLog, Copies, CopyWriter, Group, KeyRange, Manifest, Pairs, Part, SinkError,
-    Store,
+    Store, Weight,
 };
 
 use super::checkpoints::Checkpoints;
@@ -50,6 +51,10 @@ mod tidying;
 /// a state in which little is replaced would need its oldest copy for ever. It is little, since to copy
 /// a key that has not changed costs most: its value has to be found and read.
 pub(crate) const OWED_OF_NEW: u64 = 8;
+
+/// Nothing is owed until a restore reads so many times what there is: what has not changed lies anywhere
+/// on disk, and reading it is the most costly part of a copy.
+const WEIGHT_MAX: u64 = 2;
 
 /// How many bytes a copy has as a whole at least. It bounds how many copies a restore reads where little
 /// changes: one for each MiB of the state.
@@ -85,6 +90,8 @@ pub(crate) struct History {
     pub(crate) next: Bound,
     /// How many bytes the next copies are to have as a whole.
     pub(crate) owed: u64,
+    /// How large they are beside the state.
+    pub(crate) weight: Weight,
 }
 
 /// The checkpoint threads of the other processes.
@@ -182,26 +189,24 @@ impl Checkpointer {
         let ingested = disk.ingest(&mark, |write| {
             let store = Arc::clone(self.log.store());
             let renewal = self.renewal();
-            let mut bytes = 0;
+            let mut changed = Changed::default();
             let copied = thread::scope(|scope| {
                 let pairs = encoded(scope, parts);
                 let copy = Copying::begin(scope, &*store, epoch, renewal);
                 for lent in pairs {
                     copy.add(&lent);
                     for (key, value) in lent.pairs.iter() {
-                        bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+                        changed.add(key, value);
                         write(key, value)?;
                     }
                 }
                 copy.end()
             })?;
             let replaced = disk.replaced_bytes() - replaced_before;
-            let owed = self.history.owed + replaced + bytes.saturating_sub(replaced) / OWED_OF_NEW;
-            group.owed = owed.saturating_sub(copied.whole_bytes);
-            if copied.whole.as_ref().is_some_and(|range| range.to.is_none()) {
-                // More than all of it is never owed, and what changes is not copied twice for it.
-                group.owed = 0;
-            }
+            let at_the_end = copied.whole.as_ref().is_some_and(|range| range.to.is_none());
+            let History { owed, weight, .. } = self.history;
+            (group.owed, group.weight) =
+                settled((owed, weight), &changed, replaced, copied.whole_bytes, at_the_end);
             group.next =
                 copied.whole.clone().map_or_else(|| self.history.next.clone(), KeyRange::behind);
             (group.parts, group.whole) = (copied.parts, copied.whole);
@@ -223,8 +228,8 @@ impl Checkpointer {
         );
         self.checkpoints.finish(epoch);
         self.shared.notify();
-        let (next, owed) = (group.next, group.owed);
-        self.history = History { base: epoch, is_whole, next, owed, ..self.history };
+        let Group { next, owed, weight, .. } = group;
+        self.history = History { base: epoch, is_whole, next, owed, weight, ..self.history };
         self.tidying.copied(group.parts.iter().map(|part| part.bytes).sum());
         let at_the_end = group.whole.is_some_and(|range| range.to.is_none());
         if at_the_end && !matches!(self.others, Others::Leader { .. }) {
@@ -315,6 +320,52 @@ impl Checkpointer {
     }
 }
 
+/// Returns what is owed behind a copy, and what all weigh, from what was so before. Of what has changed
+/// some replaces what there was.
+fn settled(
+    (mut owed, mut weight): (u64, Weight),
+    changed: &Changed,
+    replaced: u64,
+    whole_bytes: u64,
+    at_the_end: bool,
+) -> (u64, Weight) {
+    let new = changed.bytes.saturating_sub(replaced);
+    weight.add(new, changed.gone(), changed.bytes + whole_bytes);
+    if weight.is_beyond(WEIGHT_MAX) {
+        owed += replaced + new / OWED_OF_NEW;
+    }
+    owed = owed.saturating_sub(whole_bytes);
+    if at_the_end {
+        // More than all of it is never owed, and what changes is not copied twice for it.
+        owed = 0;
+        weight.end_round();
+    }
+    (owed, weight)
+}
+
+/// What a checkpoint changes, counted.
+#[derive(Clone, Copy, Default)]
+struct Changed {
+    keys: u64,
+    /// Of keys and values.
+    bytes: u64,
+    removed: u64,
+}
+
+impl Changed {
+    fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.keys += 1;
+        self.bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+        self.removed += u64::from(value.is_none());
+    }
+
+    /// Returns about how many bytes are gone: what was removed had a value, about as long as others.
+    fn gone(&self) -> u64 {
+        let kept = self.keys - self.removed;
+        self.bytes.checked_div(kept).map_or(0, |each| each * self.removed)
+    }
+}
+
 /// Puts what is sealed in order and encodes it, in a thread of its own: the end of a run waits for its
 /// last checkpoint, and so does whoever has used up the memory.
 fn encoded<'s>(scope: &'s Scope<'s, '_>, parts: &'s [Sealed]) -> Receiver<Arc<Lent>> {
@@ -393,5 +444,52 @@ impl<'s> Copying<'s> {
     fn end(self) -> Result<Written, Unwritten> {
         drop(self.added);
         self.thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `checkpoints` copies of a state of so many bytes weigh together, at most, and how much of them
+    /// is what had not changed; each adds and replaces some bytes.
+    fn lived(mut state: u64, (new, replaced): (u64, u64), checkpoints: usize) -> (u64, u64) {
+        let (mut owed, mut weight) = (0, Weight { state, round: 0, round_before: state });
+        let (mut place, mut heaviest, mut renewed) = (0, 0, 0);
+        for _ in 0..checkpoints {
+            let whole_bytes = owed.max(1).min(state - place);
+            place += whole_bytes;
+            renewed += whole_bytes;
+            let at_the_end = place == state;
+            place = if at_the_end { 0 } else { place };
+            let changed = Changed { keys: 10, bytes: new + replaced, removed: 0 };
+            (owed, weight) = settled((owed, weight), &changed, replaced, whole_bytes, at_the_end);
+            state += new;
+            heaviest = heaviest.max((weight.round + weight.round_before) * 10 / state);
+        }
+        (heaviest, renewed)
+    }
+
+    #[test]
+    fn copies_weigh_little_more_than_the_state_and_growth_is_not_copied_twice() {
+        // Tenths of the state: twice the state, and what has gathered while all of it is copied once.
+        let (heaviest, renewed) = lived(1_000_000, (0, 10_000), 5_000);
+        assert!((20..=60).contains(&heaviest), "{heaviest}");
+        assert!(renewed > 10 * 1_000_000, "{renewed}");
+        let (heaviest, renewed) = lived(1_000_000, (10_000, 5_000), 5_000);
+        assert!(heaviest <= 20, "{heaviest}");
+        assert!(renewed <= 10_000, "{renewed}");
+        let (heaviest, _) = lived(1_000_000, (1_000, 10_000), 20_000);
+        assert!((20..=60).contains(&heaviest), "{heaviest}");
+    }
+
+    #[test]
+    fn what_is_removed_is_taken_to_have_been_as_long_as_what_is_not() {
+        let mut changed = Changed::default();
+        changed.add(b"gone", None);
+        assert_eq!(changed.gone(), 0);
+        changed.add(b"kept", Some(b"12345678"));
+        changed.add(b"also", Some(b"12345678"));
+        assert_eq!((changed.bytes, changed.gone()), (28, 14));
     }
 }

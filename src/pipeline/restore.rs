@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use trueup_dataflow::store::{Disk, Mark, Shards, StateError, Write};
 use trueup_ledger::Epoch;
-use trueup_sinks::{Bound, Chain, CommitLog, Copies, Manifest, SinkError, Store, read_copy};
+use trueup_sinks::{
+    Bound, Chain, CommitLog, Copies, Manifest, SinkError, Store, Weight, read_copy,
+};
 
 use super::checkpointer::History;
 use super::{RunError, StateOptions};
@@ -171,18 +173,23 @@ impl<'a> Ground<'a> {
         };
         // Where there were other processes, it goes on from the first that has shards of its own.
         let (mut next, mut owed): (Option<&Bound>, u64) = (None, 0);
+        let mut weight = Weight::default();
         let own: BTreeSet<u8> = self.shards.numbers().collect();
         for group in &newest.groups {
             let common = group.shards.iter().filter(|shard| own.contains(shard)).count();
             if common > 0 {
                 next = Some(next.map_or(&group.next, |next| next.min(&group.next)));
-                owed += group.owed / group.shards.len() as u64 * common as u64;
+                let part = |bytes: u64| bytes / group.shards.len() as u64 * common as u64;
+                owed += part(group.owed);
+                weight.state += part(group.weight.state);
+                weight.round += part(group.weight.round);
+                weight.round_before += part(group.weight.round_before);
             }
         }
         let next = next.cloned().unwrap_or_default();
         let is_whole = newest.is_whole
             || Chain::leading_to(base, None, |epoch| self.copy_at(epoch))?.is_whole();
-        Ok(History { base, copies, is_whole, next, owed })
+        Ok(History { base, copies, is_whole, next, owed, weight })
     }
 
     /// Returns the copy of an epoch, if there is one of a commit of this log.
