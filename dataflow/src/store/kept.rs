@@ -308,3 +308,74 @@ impl<K: StateKey, V: StateValue> SealedSpace for SealedMap<K, V> {
         Arc::strong_count(&self.changes) == 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::RefCell;
+
+    use trueup_ledger::Epoch;
+
+    use super::*;
+    use crate::names::DatedKey;
+    use crate::store::{Mark, SealedChanges, Shards, StateError, WorkerState};
+    use crate::sums::Sides;
+
+    fn key(number: u16) -> DatedKey {
+        let wide = u128::from(number);
+        // The order of the keys is another one on disk, where tenant and date come first.
+        let (at, tenant) = (i32::from(number % 7), u32::from(number % 5));
+        DatedKey { key: (wide % 3) << 120 | wide, at, tenant }
+    }
+
+    fn sum(number: u16, lines: i64) -> Sides {
+        Sides { debits: i128::from(number), credits: 0, lines }
+    }
+
+    #[test]
+    fn many_values_are_read_as_one_is_wherever_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path(), 1 << 20).unwrap();
+        let state = WorkerState::new(Some(disk.clone()), 0, 1);
+        let days: Rc<RefCell<Kept<DatedKey, Sides>>> = state.kept(Space::Days);
+        // On disk, in the checkpoint under way, and active: each time some are new, changed and removed.
+        for epoch in 1_u16..=3 {
+            days.borrow_mut().begin(epoch.into());
+            for number in (0..300).filter(|number| number % (epoch + 1) == 0) {
+                match number % 10 {
+                    0 => days.borrow_mut().remove(key(number)),
+                    _ => days.borrow_mut().put(key(number), sum(number, epoch.into())),
+                }
+            }
+            if epoch == 3 {
+                continue;
+            }
+            state.request_seal(Epoch(epoch.into()));
+            let sealed = [state.seal(Epoch(epoch.into()))];
+            if epoch == 1 {
+                let mark = Mark {
+                    epoch: Epoch(1),
+                    commit_hash: String::new(),
+                    configuration: String::new(),
+                    shards: Shards::ALL,
+                };
+                disk.ingest::<StateError>(&mark, |write| {
+                    SealedChanges::of(&sealed).for_each(write)
+                })
+                .unwrap();
+                state.release(Epoch(1));
+            }
+        }
+        let keys: Vec<DatedKey> = (0..400).rev().map(key).collect();
+        let mut days = days.borrow_mut();
+        let values = days.get_all(keys.iter().copied());
+        let one_by_one: Vec<_> =
+            keys.iter().map(|key| days.get(key).map(Cow::into_owned)).collect();
+        assert_eq!(values, one_by_one);
+        let lines: Vec<i64> = values.into_iter().flatten().map(|sides| sides.lines).collect();
+        for epoch in 1..=3 {
+            assert!(lines.contains(&epoch), "none is read from where epoch {epoch} put it");
+        }
+    }
+}
