@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use trueup_ledger::{Epoch, PartitionId, Position};
 use trueup_sinks::{CommitRecord, InputRange, Store, quarantined_positions};
+use trueup_sources::batch::BATCH_BYTES_MAX;
 use trueup_sources::{Polled, RawBatch, SourceError, Transport};
 
 use super::checkpoints::Checkpoints;
@@ -29,9 +30,10 @@ use super::{RunError, Shared};
 /// The most records of one poll, so that partitions take turns.
 const TURN: usize = 8192;
 
-/// So many records of one turn, or bytes of them, say that a partition is far behind.
+/// So many records of one turn, or bytes of them, say that a partition is far behind. A batch ends before
+/// the record that does not fit, so what is full may be a large record short of the most.
 const BEHIND_RECORDS: usize = TURN / 2;
-const BEHIND_BYTES: usize = 1 << 20;
+const BEHIND_BYTES: usize = BATCH_BYTES_MAX / 2;
 
 /// How many commit intervals an epoch takes while all live partitions are far behind: what waits there
 /// is late anyhow, and the larger an epoch is, the fewer rows are told that the next one takes back.

@@ -17,7 +17,7 @@ use crate::commands::child::{Running, free_addresses};
 use crate::commands::meter;
 use crate::exit;
 
-/// How long a run that was told to stop may take to commit and to write its last checkpoint.
+/// How long a run that was told to stop may take to commit and to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a run reads.
