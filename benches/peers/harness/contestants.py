@@ -54,6 +54,8 @@ class Contestant:
     """One program and its settings."""
 
     name: str
+    # Whose result all others must have.
+    is_reference = False
     # On two cores these need much longer, and may be given a smaller file.
     slow = False
     settings: str
@@ -92,6 +94,7 @@ class Trueup(Contestant):
     """trueup itself: a first load into an empty store."""
 
     name = "trueup"
+    is_reference = True
     settings = "defaults, 2 workers, fsynced store on disk"
     lacks = "nothing: durable, exactly once, all views, deltas in Parquet, raw quarantine"
 
@@ -113,6 +116,81 @@ class Trueup(Contestant):
         command, environment = self.command(job)
         usage = measure.run(command, environment, job.work, job.limit_s)
         # All is committed when it ends; what its start takes is not worth a line of its own.
+        return Run(usage.wall_s, usage.wall_s, usage.cpu_s, usage.rss_peak_bytes)
+
+
+class Topics:
+    """A topic with the events of each file, on a broker of its own that runs while it is read. Its
+    data stay from run to run; whoever needs a topic first has it filled, which is in no figure."""
+
+    def __init__(self) -> None:
+        self.brokers: dict[pathlib.Path, broker.Broker] = {}
+
+    def install(self) -> None:
+        """Makes what fills a topic, which is a class of the job for Kafka Streams."""
+        pom = install.PEERS / "kstreams" / "pom.xml"
+        self.class_path = install.java(pom, "kstreams", install.java_sources("kstreams"))
+        broker.class_path()
+
+    @contextlib.contextmanager
+    def of(self, job: Job):
+        """Runs the broker for a `with` block, which gets it, and what tells its use so far."""
+        kafka = self.brokers.get(job.source)
+        first = kafka is None
+        if first:
+            # Beside the folders of the runs, which are emptied after each.
+            folder = job.work.parent / f"kafka-{len(self.brokers)}"
+            kafka = self.brokers[job.source] = broker.Broker(folder)
+        with kafka.running() as used:
+            if first:
+                load = ["Load", kafka.bootstrap, TOPIC, str(broker.PARTITIONS), str(job.source)]
+                measure.run([*self.java(), *load], {}, job.work, job.limit_s)
+            yield kafka, used
+
+    def java(self) -> list[str]:
+        """Returns the start of a command that runs one of its classes."""
+        return ["java", JAVA_HEAP, "-XX:+UseParallelGC", *LOG_ERRORS, "-cp", self.class_path]
+
+    def run(self, job: Job, work) -> Run:
+        """Calls `work` with the broker, and states what the broker took meanwhile."""
+        with self.of(job) as (kafka, used):
+            cpu_before, _ = used()
+            run = work(kafka)
+            cpu_after, rss_peak = used()
+        return dataclasses.replace(
+            run, server_cpu_s=cpu_after - cpu_before, server_rss_peak_bytes=rss_peak
+        )
+
+
+TOPIC = "events"
+TOPICS = Topics()
+
+
+class TrueupKafka(Trueup):
+    """trueup on the topic that Kafka Streams reads."""
+
+    name = "trueup-kafka"
+    slow = True
+    is_reference = False
+    settings = "as trueup, a topic of 2 partitions"
+    lacks = "nothing, as trueup; needs a broker"
+
+    def install(self) -> str:
+        TOPICS.install()
+        return super().install()
+
+    def run(self, job: Job) -> Run:
+        return TOPICS.run(job, lambda kafka: self.load(job, kafka))
+
+    def load(self, job: Job, kafka: broker.Broker) -> Run:
+        """Reads the topic into an empty store."""
+        file = job.work / "trueup.toml"
+        file.write_text(
+            f'store = "{self.store(job)}"\nworkers = {THREADS}\n[[source]]\nname = "{TOPIC}"\n'
+            f'type = "kafka"\nbrokers = "{kafka.bootstrap}"\ntopic = "{TOPIC}"\n'
+        )
+        command = [str(self.program), "run", "-c", str(file), "--until-caught-up", "--json"]
+        usage = measure.run(command, {}, job.work, job.limit_s)
         return Run(usage.wall_s, usage.wall_s, usage.cpu_s, usage.rss_peak_bytes)
 
 
@@ -245,49 +323,30 @@ class KafkaStreams(Contestant):
     lacks = "no other view; needs a broker, which does a part of the work"
 
     def install(self) -> str:
+        TOPICS.install()
         pom = install.PEERS / "kstreams" / "pom.xml"
-        self.class_path = install.java(pom, "kstreams", install.java_sources("kstreams"))
-        broker.class_path()
-        self.brokers: dict[pathlib.Path, broker.Broker] = {}
         found = re.search("kafka-streams</artifactId><version>(.*?)<", pom.read_text())
         return found.group(1)
 
     def run(self, job: Job) -> Run:
-        topic = "events"
-        kafka = self.brokers.get(job.source)
-        first = kafka is None
-        if first:
-            # Beside the folders of the runs, which are emptied after each.
-            folder = job.work.parent / f"kafka-{len(self.brokers)}"
-            kafka = self.brokers[job.source] = broker.Broker(folder)
-        with contextlib.ExitStack() as running:
-            used = running.enter_context(kafka.running())
-            if first:
-                load = ["Load", kafka.bootstrap, topic, str(broker.PARTITIONS), str(job.source)]
-                measure.run([*self.java(), *load], {}, job.work, job.limit_s)
-            settings = job.work / "streams.properties"
-            shared = (install.PEERS / "kstreams" / "settings.properties").read_text()
-            settings.write_text(
-                f"{shared}bootstrap.servers={kafka.bootstrap}\n"
-                # A name of its own for each run, or it would go on where the last one ended.
-                f"application.id=balances-{job.work.name}\n"
-                f"state.dir={job.work / 'state'}\n"
-            )
-            cpu_before, _ = used()
-            arguments = ["Job", topic, str(job.records), str(job.result), str(settings)]
-            run = timed(measure.run([*self.java(), *arguments], {}, job.work, job.limit_s))
-            cpu_after, rss_peak = used()
-        return dataclasses.replace(
-            run, server_cpu_s=cpu_after - cpu_before, server_rss_peak_bytes=rss_peak
-        )
+        return TOPICS.run(job, lambda kafka: self.compute(job, kafka))
 
-    def java(self) -> list[str]:
-        """Returns the start of a command that runs one of its classes."""
-        return ["java", JAVA_HEAP, "-XX:+UseParallelGC", *LOG_ERRORS, "-cp", self.class_path]
+    def compute(self, job: Job, kafka: broker.Broker) -> Run:
+        """Reads the topic and writes another one."""
+        settings = job.work / "streams.properties"
+        shared = (install.PEERS / "kstreams" / "settings.properties").read_text()
+        settings.write_text(
+            f"{shared}bootstrap.servers={kafka.bootstrap}\n"
+            # A name of its own for each run, or it would go on where the last one ended.
+            f"application.id=balances-{job.work.name}\n"
+            f"state.dir={job.work / 'state'}\n"
+        )
+        arguments = ["Job", TOPIC, str(job.records), str(job.result), str(settings)]
+        return timed(measure.run([*TOPICS.java(), *arguments], {}, job.work, job.limit_s))
 
 
 LOG_ERRORS = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]
 
 ALL: list[type[Contestant]] = [
-    Trueup, DuckDb, Dbsp, DbspStorage, FlinkRocksDb, Flink, KafkaStreams, Pathway,
+    Trueup, DuckDb, Dbsp, DbspStorage, FlinkRocksDb, Flink, KafkaStreams, TrueupKafka, Pathway,
 ]

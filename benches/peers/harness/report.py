@@ -87,7 +87,7 @@ def spread(values: list[float]) -> str:
 def trueup_of(row: Row, rows: list[Row]) -> Row | None:
     """Returns trueup's row on the same file."""
     same = (r for r in rows if r.records == row.records)
-    return next((r for r in same if isinstance(r.contestant, contestants.Trueup)), None)
+    return next((r for r in same if r.contestant.is_reference), None)
 
 
 def any_run(row: Row) -> contestants.Run:
