@@ -20,6 +20,7 @@
 
 pub mod accounts;
 pub mod books;
+mod cache;
 mod controls;
 pub mod due;
 pub mod engine;

@@ -1,12 +1,14 @@
 //! Names as keys of fixed width: what is summed travels as a key, its name travels once.
 
 use std::cell::RefCell;
+use std::hash::BuildHasher;
 use std::rc::Rc;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Serialize};
 use trueup_ledger::key::name_hash;
 
+use crate::cache::{TOGETHER, bring};
 use crate::store::{Kept, KeyBytes, Space, StateKey, WorkerState};
 
 /// The key of an account of a tenant, whatever the currency: 128 bits of BLAKE3 over both names.
@@ -181,9 +183,20 @@ const SENT_MAX: usize = 1 << 18;
 /// Turns names into keys, and remembers which names this worker has sent on lately.
 #[derive(Debug, Default)]
 pub struct Interner {
-    keys: HashMap<Box<[u8]>, (AccountKey, u32)>,
-    scratch: Vec<u8>,
+    known: HashTable<Known>,
+    hasher: DefaultHashBuilder,
+    scratch: String,
     fresh: Vec<(AccountKey, AccountName)>,
+}
+
+/// Names that have been sent, by a hash that is nobody else's business.
+#[derive(Debug)]
+struct Known {
+    hash: u64,
+    /// As [`put_names`] writes them.
+    names: Box<str>,
+    key: AccountKey,
+    tenant: u32,
 }
 
 impl Interner {
@@ -191,29 +204,106 @@ impl Interner {
     /// [`Interner::take_fresh`] the first time it is seen; of more accounts than memory should hold,
     /// some are sent again.
     pub fn account(&mut self, tenant: &str, account: &str, currency: &str) -> (AccountKey, u32) {
-        self.scratch.clear();
-        // Neither accounts nor currencies contain control characters, so read from the end this is
-        // unambiguous.
-        for name in [tenant, account, currency] {
-            self.scratch.extend_from_slice(name.as_bytes());
-            self.scratch.push(0);
-        }
-        if let Some(key) = self.keys.get(self.scratch.as_slice()) {
-            return *key;
-        }
-        if self.keys.len() >= SENT_MAX {
-            self.keys.clear();
-        }
-        let name = AccountName::new(tenant, account, currency);
-        let interned = (name.key(), tenant_bits(tenant));
-        self.keys.insert(self.scratch.as_slice().into(), interned);
-        self.fresh.push((interned.0, name));
+        let mut names = std::mem::take(&mut self.scratch);
+        names.clear();
+        put_names(&mut names, [tenant, account, currency]);
+        let interned = self.interned(self.hasher.hash_one(&names), &names);
+        self.scratch = names;
         interned
+    }
+
+    fn interned(&mut self, hash: u64, names: &str) -> (AccountKey, u32) {
+        let is_it = |known: &Known| known.hash == hash && *known.names == *names;
+        if let Some(known) = self.known.find(hash, is_it) {
+            return (known.key, known.tenant);
+        }
+        if self.known.len() >= SENT_MAX {
+            self.known.clear();
+        }
+        let [tenant, account, currency] = split_names(names);
+        let name = AccountName::new(tenant, account, currency);
+        let (key, tenant) = (name.key(), tenant_bits(tenant));
+        let known = Known { hash, names: names.into(), key, tenant };
+        self.known.insert_unique(hash, known, |known| known.hash);
+        self.fresh.push((key, name));
+        (key, tenant)
+    }
+
+    /// Brings what is known of the names of some hashes, [`TOGETHER`] at most.
+    fn bring(&self, hashes: impl Iterator<Item = u64>) {
+        let mut found = [None; TOGETHER];
+        for (place, hash) in found.iter_mut().zip(hashes) {
+            *place = self.known.find(hash, |known| known.hash == hash);
+        }
+        bring(found.iter().flatten().map(|known| known.names.as_bytes()));
     }
 
     /// Takes the names that were not known to be sent since the last call.
     pub fn take_fresh(&mut self) -> Vec<(AccountKey, AccountName)> {
         std::mem::take(&mut self.fresh)
+    }
+}
+
+/// Appends names, a zero behind each. Neither accounts nor currencies contain control characters, so read
+/// from the end this is unambiguous.
+fn put_names(out: &mut String, names: [&str; 3]) {
+    for name in names {
+        out.push_str(name);
+        out.push('\0');
+    }
+}
+
+/// Reads what [`put_names`] has written.
+fn split_names(names: &str) -> [&str; 3] {
+    let mut parts = names.strip_suffix('\0').unwrap_or(names).rsplitn(3, '\0');
+    let mut next = || parts.next().unwrap_or_default();
+    let (currency, account) = (next(), next());
+    [next(), account, currency]
+}
+
+/// Names whose keys are asked for, and what each is asked for: they are looked for together, since a table
+/// of a hundred thousand is in no cache.
+#[derive(Debug)]
+pub(crate) struct Lookups<T> {
+    interner: Interner,
+    /// All names, as [`put_names`] writes them.
+    names: String,
+    /// Where each name ends, and its hash.
+    asked: Vec<(usize, u64, T)>,
+}
+
+impl<T> Default for Lookups<T> {
+    fn default() -> Lookups<T> {
+        let (interner, names) = Default::default();
+        Lookups { interner, names, asked: Vec::with_capacity(TOGETHER) }
+    }
+}
+
+impl<T> Lookups<T> {
+    /// Asks for the key of an account, by tenant, account and currency. Says whether there are as many now
+    /// as are to be looked for together.
+    pub(crate) fn ask(&mut self, names: [&str; 3], what: T) -> bool {
+        let start = self.names.len();
+        put_names(&mut self.names, names);
+        let hash = self.interner.hasher.hash_one(&self.names[start..]);
+        self.asked.push((self.names.len(), hash, what));
+        self.asked.len() >= TOGETHER
+    }
+
+    /// Calls `each` with the key and the bits of the tenant of every name that was asked for, in order.
+    pub(crate) fn answer(&mut self, mut each: impl FnMut((AccountKey, u32), T)) {
+        self.interner.bring(self.asked.iter().map(|(_, hash, _)| *hash));
+        let mut start = 0;
+        for (end, hash, what) in self.asked.drain(..) {
+            each(self.interner.interned(hash, &self.names[start..end]), what);
+            start = end;
+        }
+        self.names.clear();
+    }
+
+    /// Returns what knows the names, for one that cannot wait.
+    pub(crate) fn interner(&mut self) -> &mut Interner {
+        &mut self.interner
     }
 }
 
@@ -261,6 +351,35 @@ mod tests {
 
     fn key(tenant: &str, account: &str, currency: &str) -> AccountKey {
         AccountName::new(tenant, account, currency).key()
+    }
+
+    #[test]
+    fn names_asked_for_together_get_the_keys_that_they_get_alone() {
+        let names: Vec<[String; 3]> = (0..300)
+            .map(|number| {
+                // Some come again, and a tenant may have any name.
+                let tenant = ["a", "a\0b", ""][number % 3].to_owned();
+                [tenant, format!("assets:{}", number % 70), ["EUR", "USD"][number % 2].to_owned()]
+            })
+            .collect();
+        let mut alone = Interner::default();
+        let mut together = Lookups::default();
+        let mut answers = Vec::new();
+        for (number, names) in names.iter().enumerate() {
+            if together.ask(names.each_ref().map(String::as_str), number) {
+                together.answer(|key, number| answers.push((number, key)));
+            }
+        }
+        together.answer(|key, number| answers.push((number, key)));
+        let one_by_one = names.iter().map(|[tenant, account, currency]| {
+            let interned = alone.account(tenant, account, currency);
+            assert_eq!(interned.0, key(tenant, account, currency));
+            interned
+        });
+        assert_eq!(answers, (0..300).zip(one_by_one).collect::<Vec<_>>());
+        let fresh = together.interner().take_fresh();
+        assert_eq!(fresh, alone.take_fresh());
+        assert_eq!(fresh.len(), 210);
     }
 
     #[test]

@@ -230,6 +230,11 @@ pub trait StateValue: Clone + Encode + 'static {
 pub trait Encode: Send + Sync {
     /// Appends the value's bytes.
     fn encode(&self, out: &mut Vec<u8>);
+
+    /// Returns what of the value lies elsewhere in memory, to be brought before it is encoded.
+    fn apart(&self) -> &[u8] {
+        &[]
+    }
 }
 
 #[cfg(test)]

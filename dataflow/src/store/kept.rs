@@ -121,19 +121,24 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
             let sealed = || self.sealed.as_ref().and_then(|sealed| sealed.get(&key));
             let known = self.active.get(&key).or_else(sealed);
             values.push(known.and_then(Option::clone));
-            if let (None, Some(disk)) = (known, &self.disk) {
-                let key = key.encode(self.space);
-                if disk.may_hold(&key) {
-                    on_disk.push((key, place));
-                }
+            if known.is_none() && self.disk.is_some() {
+                on_disk.push((key.encode(self.space), place));
             }
         }
+        let Some(disk) = &self.disk else { return values };
+        disk.retain_held(&mut on_disk);
         on_disk.sort_unstable();
         for (key, place) in on_disk {
-            let found = self.disk.as_ref().and_then(|disk| disk.read(&key));
-            values[place] = found.map(|bytes| decode(self.space, &bytes));
+            values[place] = disk.read(&key).map(|bytes| decode(self.space, &bytes));
         }
         values
+    }
+
+    /// Makes ready to be asked for some keys soon, few enough for a cache to hold what that takes.
+    pub fn bring(&self, keys: impl Iterator<Item = K>) {
+        if let Some(disk) = &self.disk {
+            disk.bring(keys.map(|key| key.encode(self.space)));
+        }
     }
 
     /// Says whether a key has a value.

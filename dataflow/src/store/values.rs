@@ -95,6 +95,10 @@ impl Encode for Box<[u8]> {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self);
     }
+
+    fn apart(&self) -> &[u8] {
+        self
+    }
 }
 
 impl StateValue for Box<[u8]> {

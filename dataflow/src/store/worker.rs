@@ -8,6 +8,7 @@ use trueup_ledger::Epoch;
 use super::disk::Disk;
 use super::kept::{Kept, SealedSpace, Sealing};
 use super::{Encode, KeyBytes, Space, StateKey, StateValue, worker_of};
+use crate::cache::{TOGETHER, bring};
 
 /// Which checkpoint is asked for, and which is on disk.
 #[derive(Debug, Default)]
@@ -129,22 +130,25 @@ impl<'a> SealedChanges<'a> {
     ) -> Result<(), E> {
         let mut spaces: Vec<_> = self.0.iter().flat_map(|sealed| &sealed.parts).collect();
         spaces.sort_by_key(|space| space.space());
-        let mut changes = Vec::new();
+        let mut changes: Vec<(KeyBytes, Option<&dyn Encode>)> = Vec::new();
         let mut value = Vec::new();
         // A key begins with its space and its shard, so it is enough to sort what is in one shard: of
         // millions of changes some thousands at a time.
         for parts in spaces.chunk_by(|one, next| one.space() == next.space()) {
             for shard in 0..=u8::MAX {
                 parts.iter().for_each(|part| part.changes(shard, &mut changes));
-                changes.sort_unstable_by_key(|(key, _): &(KeyBytes, _)| *key);
-                for (key, change) in changes.drain(..) {
-                    value.clear();
-                    let change: Option<&dyn Encode> = change;
-                    if let Some(change) = change {
-                        change.encode(&mut value);
+                changes.sort_unstable_by_key(|(key, _)| *key);
+                for changes in changes.chunks(TOGETHER) {
+                    bring(changes.iter().filter_map(|(_, change)| Some(change.as_ref()?.apart())));
+                    for (key, change) in changes {
+                        value.clear();
+                        if let Some(change) = change {
+                            change.encode(&mut value);
+                        }
+                        each(key.as_bytes(), change.map(|_| value.as_slice()))?;
                     }
-                    each(key.as_bytes(), change.map(|_| value.as_slice()))?;
                 }
+                changes.clear();
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::books::Book;
 use crate::due::DueRow;
 use crate::facts::FactRecord;
 use crate::hash::KeyHasher;
-use crate::names::{AccountKey, AccountName, DatedKey, Interner};
+use crate::names::{AccountKey, AccountName, DatedKey, Interner, Lookups};
 use crate::periods::{ClosedMonths, Closing};
 use crate::record::{Accepted, ClearingLine, LateLine};
 use crate::sums::Sides;
@@ -30,6 +30,14 @@ pub(crate) type Shards = Vec<((Book, u8), Sides)>;
 
 /// Sums that are gathered.
 type Sums<K> = HashMap<K, Sides, KeyHasher>;
+
+/// What a line adds to the sums of its account.
+#[derive(Clone, Copy, Debug)]
+struct Summand {
+    sides: Sides,
+    /// The date at which it is posted; `None` while it is pending.
+    posted: Option<i32>,
+}
 
 /// Gathers rows, and the sums of the posting lines among them.
 #[derive(Debug)]
@@ -50,7 +58,7 @@ pub(crate) struct Emitter {
     books: Books,
     shards: Sums<(AccountKey, u8)>,
     pending_shards: Sums<(AccountKey, u8)>,
-    interner: Interner,
+    accounts: Lookups<Summand>,
     accepted: BTreeMap<u32, Accepted>,
 }
 
@@ -91,7 +99,7 @@ impl Emitter {
             books: Books::default(),
             shards: HashMap::default(),
             pending_shards: HashMap::default(),
-            interner: Interner::default(),
+            accounts: Lookups::default(),
             accepted: BTreeMap::new(),
         }
     }
@@ -152,29 +160,38 @@ impl Emitter {
 
     fn add_line(&mut self, values: &[Value<'_>], diff: i8, transaction: TransactionKey) {
         let line = PostedLine::of(values);
-        let PostedLine { tenant, account, currency, date, .. } = line;
-        let shard = transaction.shard();
+        let PostedLine { tenant, account, currency, date, is_pending, .. } = line;
         let sides = Sides::of_line(line.side, line.units, diff);
-        let (key, tenant_bits) = self.interner.account(tenant, account, currency);
         let book = self.books.key(tenant, currency);
-        if line.is_pending {
-            self.pending.add(key, sides);
-            self.pending_shards.entry((book, shard)).or_default().plus_equals(&sides);
-            return;
+        let shards = if is_pending { &mut self.pending_shards } else { &mut self.shards };
+        shards.entry((book, transaction.shard())).or_default().plus_equals(&sides);
+        if !is_pending {
+            if let Some(processors) = self.processors.get(account) {
+                self.clearing.extend(processors.iter().map(|p| line.clearing(p, sides, diff)));
+            }
+            if !self.closed.is_empty() && self.closed.has(tenant, Month::of_date(date)) {
+                let (key, _) = self.accounts.interner().account(tenant, account, currency);
+                self.late.push(line.late(transaction, key, sides));
+            }
         }
-        let dated = DatedKey { key: key.0, at: date, tenant: tenant_bits };
-        self.movements.add(dated, sides);
-        self.shards.entry((book, shard)).or_default().plus_equals(&sides);
-        if let Some(processors) = self.processors.get(account) {
-            self.clearing.extend(processors.iter().map(|p| line.clearing(p, sides, diff)));
+        let summand = Summand { sides, posted: (!is_pending).then_some(date) };
+        if self.accounts.ask([tenant, account, currency], summand) {
+            self.add_up();
         }
-        if !self.closed.is_empty() && self.closed.has(tenant, Month::of_date(date)) {
-            self.late.push(line.late(transaction, key, sides));
-        }
+    }
+
+    /// Adds what was gathered to the sums of its accounts.
+    fn add_up(&mut self) {
+        let Emitter { accounts, movements, pending, .. } = self;
+        accounts.answer(|(key, tenant), Summand { sides, posted }| match posted {
+            Some(at) => movements.add(DatedKey { key: key.0, at, tenant }, sides),
+            None => pending.add(key, sides),
+        });
     }
 
     /// Takes all that was gathered since the last call.
     pub(crate) fn take(&mut self) -> Emitted {
+        self.add_up();
         let mut tables = Vec::new();
         for table in [&mut self.postings, &mut self.totals, &mut self.imbalances] {
             if !table.is_empty() {
@@ -193,7 +210,7 @@ impl Emitter {
             facts: std::mem::take(&mut self.facts),
             late: std::mem::take(&mut self.late),
             clearing: std::mem::take(&mut self.clearing),
-            names: self.interner.take_fresh(),
+            names: self.accounts.interner().take_fresh(),
             accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
         }
     }

@@ -17,6 +17,7 @@ use super::links::{Mail, Phase, Touched};
 use super::rows::{EncodedRows, emit_difference};
 use super::standing::{inflows, standing, with_fold};
 use super::state::{State, stored};
+use crate::cache::{TOGETHER, bring};
 use crate::facts::FactRecord;
 use crate::hash::KeyHasher;
 use crate::record::EventRecord;
@@ -89,21 +90,34 @@ impl Resolver {
         // Equal records are judged in the order of their origin, so that a re-run counts the same
         // ones as duplicates.
         records.sort_unstable_by_key(|record| (record.key, record.origin));
-        let mut records = records.into_iter().peekable();
-        while let Some(first) = records.next() {
+        let mut records = records.into_iter();
+        let mut brought = 0;
+        loop {
+            if brought == 0 {
+                brought = self.bring(records.as_slice());
+            }
+            let Some(first) = records.next() else { return };
             let key = first.key;
-            if records.peek().is_none_or(|next| next.key != key) {
+            let same = records.as_slice().iter().take_while(|next| next.key == key).count();
+            brought = brought.saturating_sub(1 + same);
+            if same == 0 {
                 if let Some(first) = self.first_and_only(time, first) {
                     self.several(time, key, vec![first], outbox);
                 }
                 continue;
             }
-            let mut group = vec![first];
-            while let Some(next) = records.next_if(|next| next.key == key) {
-                group.push(next);
-            }
+            let group = std::iter::once(first).chain(records.by_ref().take(same)).collect();
             self.several(time, key, group, outbox);
         }
+    }
+
+    /// Takes into the cache what the next records are, and what says whether their transactions are
+    /// known: in the order of their keys they lie anywhere. Returns how many records that are.
+    fn bring(&self, records: &[EventRecord]) -> usize {
+        let records = &records[..records.len().min(TOGETHER)];
+        bring(records.iter().map(|record| &*record.canonical));
+        self.store.borrow().bring(records.iter().map(|record| record.key));
+        records.len()
     }
 
     /// The fast path: a transaction seen for the first time, by one event that names no target and is
