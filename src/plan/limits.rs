@@ -12,7 +12,7 @@ const SHARDS: u128 = 256;
 const START_MS_MAX: u128 = 10_000;
 /// The most transactions that one process was ever measured with, and the most processes that
 /// tests run.
-const TRANSACTIONS_TRIED: u128 = 50_000_000;
+const TRANSACTIONS_TRIED: u128 = 100_000_000;
 const PROCESSES_TRIED: u128 = 4;
 
 /// Something that is needed, and how much of it there can be.
