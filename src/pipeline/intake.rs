@@ -111,6 +111,11 @@ impl Turns {
     }
 }
 
+/// Says whether a turn gave so much that there is likely to be far more.
+fn is_much(records: usize, bytes: usize) -> bool {
+    records >= BEHIND_RECORDS || bytes >= BEHIND_BYTES
+}
+
 /// That the run has failed elsewhere, or here and said so, or is stopped while a source is away.
 struct Stopped;
 
@@ -445,7 +450,7 @@ impl Intake {
                 if let Polled::Batch(batch) = self.or_fail(polled)? {
                     got.records += batch.len() as u64;
                     got.bytes += batch.bytes.len();
-                    much = batch.len() >= BEHIND_RECORDS || batch.bytes.len() >= BEHIND_BYTES;
+                    much = is_much(batch.len(), batch.bytes.len());
                     self.hand_out(reader, epoch, batch)?;
                 }
                 if backfills_only || !backfill {
@@ -501,6 +506,21 @@ fn wait(transports: &mut [Box<dyn Transport>], timeout: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RECORD_BYTES: usize = 4 << 10;
+
+    #[test]
+    fn a_batch_that_is_full_but_for_a_record_is_much() {
+        let cases = [
+            (TURN, 100, true),
+            (BATCH_BYTES_MAX / RECORD_BYTES, BATCH_BYTES_MAX - RECORD_BYTES, true),
+            (25, 25 * RECORD_BYTES, false),
+            (0, 0, false),
+        ];
+        for (records, bytes, expected) in cases {
+            assert_eq!(is_much(records, bytes), expected, "{records} of {bytes} bytes");
+        }
+    }
 
     #[test]
     fn only_where_all_that_is_read_is_far_behind_may_an_epoch_take_longer() {
