@@ -30,8 +30,8 @@ use super::{RunError, Shared};
 /// The most records of one poll, so that partitions take turns.
 const TURN: usize = 8192;
 
-/// So many records of one turn, or bytes of them, say that a partition is far behind. A batch ends before
-/// the record that does not fit, so what is full may be a large record short of the most.
+/// So many records of one turn, or bytes of them, say that a partition is far behind. A batch of a local log
+/// ends before the line that does not fit, so one that is full may be a large record short of the most.
 const BEHIND_RECORDS: usize = TURN / 2;
 const BEHIND_BYTES: usize = BATCH_BYTES_MAX / 2;
 
