@@ -73,13 +73,17 @@ fn sample(kinds: &BTreeMap<Kind, usize>, draw: &mut ChaCha8Rng) -> Vec<Death> {
 /// Lets a run die, and judges what is left; says whether it died.
 fn die(scene: &Scene, death: &Death, draw: &mut ChaCha8Rng) -> Result<bool, String> {
     let mut wreck = scene.disturb(&death.plan);
-    let Some(step) = wreck.killed_at() else {
-        return match wreck.code {
-            Some(0) => Ok(false),
-            code => Err(format!("it ended by itself with {code:?}: {}", wreck.said)),
-        };
-    };
     let wanted = (death.plan.call.clone(), death.plan.kind.clone());
+    let Some(step) = wreck.killed_at() else {
+        if wreck.code != Some(0) {
+            return Err(format!("it ended by itself with {:?}: {}", wreck.code, wreck.said));
+        }
+        let had = wreck.steps.iter().filter(|step| wanted.0 == "*" || kind(step) == wanted).count();
+        if had >= death.plan.at {
+            return Err(format!("it went on past the step, which it met {had} times"));
+        }
+        return Ok(false);
+    };
     let met = wanted.0 == "*" || kind(step) == wanted;
     assert!(met, "{death:?} was killed at {step:?}");
     cut(&wreck, death.power, draw)?;
@@ -98,7 +102,10 @@ fn cut(wreck: &Wreck, power: Power, draw: &mut ChaCha8Rng) -> Result<(), String>
     }
 }
 
-/// Kills at a sample of steps that has every kind of step.
+/// Kills at a sample of steps that has every kind of step. Where threads take turns otherwise than
+/// in the runs that were counted, as on a machine that is busy meanwhile, runs can be without a
+/// kind, say without the files that merging in the tree deletes: it may then be missed, which
+/// [`die`] has seen to be so, if nearly all kinds were met.
 fn quick(found: Found, workers: &'static str) {
     let (seed, started) = (seed(), Instant::now());
     let scene = Scene::new(found, workers, seed);
@@ -118,13 +125,14 @@ fn quick(found: Found, workers: &'static str) {
         Ok(())
     });
     let steps: usize = kinds.values().sum();
+    let missed = missed.into_inner().unwrap();
     println!(
-        "{} of {steps} steps, of {} kinds, in {:?}",
+        "{} of {steps} steps, of {} kinds, in {:?}; never met: {missed:?}",
         deaths.len(),
         kinds.len(),
         started.elapsed()
     );
-    assert!(missed.lock().unwrap().is_empty(), "never met: {:?}", missed.lock().unwrap());
+    assert!(missed.len() * 20 <= kinds.len(), "never met: {missed:?}");
 }
 
 #[test]
