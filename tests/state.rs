@@ -75,6 +75,37 @@ fn a_lost_disk_is_restored_from_copies() {
     books.judge();
 }
 
+/// The tree of everything but transactions is put back to what it was, as if a kill had come between
+/// the two taking in a checkpoint.
+#[test]
+fn transactions_ahead_of_the_rest_are_caught_up_with_from_copies_alone() {
+    let mut books = Books::new(6_500, 80);
+    let rest = books.state().join("tree/keyspaces/2");
+    let kept = books.dir.path().join("kept");
+    let tear = |books: &mut Books| {
+        copy_tree(&rest, &kept).unwrap();
+        books.run_more(1_000, &[]);
+        fs::remove_dir_all(&rest).unwrap();
+        fs::rename(&kept, &rest).unwrap();
+    };
+    books.run_more(2_000, &[]);
+    tear(&mut books);
+    assert_eq!(books.run_more(500, &[]), (500, 0), "nothing is read again");
+    // Without the copy that leads there, the state begins with those before it.
+    tear(&mut books);
+    let copies = manifest_files(&books.store);
+    fs::remove_file(copies.last().unwrap()).unwrap();
+    let (new, again) = books.run_more(500, &[]);
+    assert!(new == 500 && (1..1_000).contains(&again), "{new}, {again}");
+    // Without any copy it is nothing.
+    tear(&mut books);
+    for copy in manifest_files(&books.store) {
+        fs::remove_file(copy).unwrap();
+    }
+    assert_eq!(books.run_more(500, &[]), (500, 6_000));
+    books.judge();
+}
+
 #[test]
 fn a_damaged_copy_is_told_and_the_one_before_it_used() {
     let mut books = Books::new(4_000, 74);
@@ -103,10 +134,14 @@ fn a_damaged_copy_is_told_and_the_one_before_it_used() {
 }
 
 /// The manifests of the copies that there are, by epoch.
+fn manifest_files(store: &Path) -> Vec<PathBuf> {
+    let files = files(&store.join("checkpoints")).into_iter();
+    files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
+}
+
 fn manifests(store: &Path) -> Vec<serde_json::Value> {
-    let files = files(&store.join("checkpoints"));
-    let manifests = files.iter().filter(|path| path.extension().is_some_and(|end| end == "json"));
-    manifests.map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap()).collect()
+    let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    manifest_files(store).iter().map(read).collect()
 }
 
 #[test]

@@ -28,7 +28,7 @@ mod sharded;
 mod values;
 mod worker;
 
-pub use disk::{Disk, Ingested, Mark, Pair, Snapshot, StateError, Write};
+pub use disk::{Disk, Ingested, Mark, Pair, Snapshot, Standing, StateError, Write};
 pub use kept::Kept;
 pub use worker::{Sealed, SealedChanges, WorkerState};
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use trueup_dataflow::store::{Disk, Mark, Shards, StateError, Write};
+use trueup_dataflow::store::{Disk, Mark, Shards, Standing, StateError, Write};
 use trueup_ledger::Epoch;
 use trueup_sinks::{
     Bound, Chain, CommitLog, Copies, Manifest, SinkError, Store, Weight, read_copy,
@@ -38,6 +38,9 @@ struct OnDisk<'a> {
     options: &'a StateOptions,
     disk: Disk,
     at: Epoch,
+    /// The epoch that its transactions alone are of, where a kill came before the rest was taken in. Then
+    /// it leads only to that epoch and later ones.
+    ahead: Option<Epoch>,
 }
 
 impl<'a> Ground<'a> {
@@ -61,13 +64,16 @@ impl<'a> Ground<'a> {
     fn open(&self, options: &'a StateOptions) -> Result<OnDisk<'a>, RunError> {
         let usable = || {
             let disk = open_disk(options)?;
-            let mark = disk.mark()?;
-            Ok::<_, StateError>((disk, mark))
+            let standing = disk.standing()?;
+            Ok::<_, StateError>((disk, standing))
         };
         let why = match usable() {
-            Ok((disk, None)) => return Ok(OnDisk { options, disk, at: Epoch(0) }),
-            Ok((disk, Some(mark))) => match self.unfit(&mark)? {
-                None => return Ok(OnDisk { options, disk, at: mark.epoch }),
+            Ok((disk, standing)) => match self.unusable(&standing)? {
+                None => {
+                    let at = standing.mark.map_or(Epoch(0), |mark| mark.epoch);
+                    let ahead = standing.ahead.map(|mark| mark.epoch);
+                    return Ok(OnDisk { options, disk, at, ahead });
+                }
                 Some(why) => why,
             },
             Err(error @ StateError::Damaged { .. }) => error.to_string(),
@@ -85,7 +91,8 @@ impl<'a> Ground<'a> {
     /// from which every process can.
     pub(crate) fn candidates(&self) -> Vec<Epoch> {
         let mut epochs = vec![Epoch(0)];
-        epochs.extend(self.state.as_ref().map(|state| state.at));
+        let whole = self.state.iter().filter(|state| state.ahead.is_none());
+        epochs.extend(whole.map(|state| state.at));
         epochs.extend(self.copies.epochs());
         epochs.sort_unstable();
         epochs.dedup();
@@ -97,13 +104,16 @@ impl<'a> Ground<'a> {
     /// another one.
     pub(crate) fn reach(&mut self, epoch: Epoch) -> Result<bool, RunError> {
         let Some(state) = &self.state else { return Ok(epoch == Epoch(0)) };
-        let (options, at) = (state.options, state.at);
-        if at == epoch {
+        let (options, at, ahead) = (state.options, state.at, state.ahead);
+        if at == epoch && ahead.is_none() {
             return Ok(true);
         }
         let chain = Chain::leading_to(epoch, Some(at), |epoch| self.copy_at(epoch))?;
+        let place = |is: &dyn Fn(&Manifest) -> bool| chain.manifests().iter().position(is);
         // What is on disk may be the beginning of what leads there, whether it was copied or not.
-        let known = chain.manifests().iter().position(|manifest| manifest.base == Some(at));
+        let passes = |ahead: Epoch| place(&|manifest| manifest.epoch == ahead).is_some();
+        let known =
+            place(&|manifest| manifest.base == Some(at)).filter(|_| ahead.is_none_or(passes));
         if epoch > Epoch(0) && known.is_none() && !chain.is_whole() {
             return Ok(false);
         }
@@ -152,7 +162,7 @@ impl<'a> Ground<'a> {
             })
         };
         match state.disk.ingest(&mark, fill) {
-            Ok(_) => state.at = manifest.epoch,
+            Ok(_) => (state.at, state.ahead) = (manifest.epoch, None),
             Err(Unread::Copy(error @ SinkError::Damaged { .. })) => {
                 let epoch = manifest.epoch;
                 tracing::warn!(%epoch, %error, "this copy of state is passed over");
@@ -221,6 +231,18 @@ impl<'a> Ground<'a> {
                 .is_ok_and(|(_, hash)| hash == manifest.commit_hash)
     }
 
+    /// Says why a state is of no use.
+    fn unusable(&self, standing: &Standing) -> Result<Option<String>, RunError> {
+        match (&standing.mark, &standing.ahead) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Ok(Some("its first checkpoint was cut short".to_owned())),
+            (Some(mark), ahead) => match (self.unfit(mark)?, ahead) {
+                (None, Some(ahead)) => self.unfit(ahead),
+                (why, _) => Ok(why),
+            },
+        }
+    }
+
     /// Says why a state does not belong to the log, or not to this process.
     fn unfit(&self, mark: &Mark) -> Result<Option<String>, RunError> {
         if mark.configuration != self.configuration_hash {
@@ -243,7 +265,7 @@ impl<'a> Ground<'a> {
 /// Removes what is on disk and begins with nothing.
 fn emptied(options: &StateOptions) -> Result<OnDisk<'_>, RunError> {
     Disk::remove(&options.directory)?;
-    Ok(OnDisk { options, disk: open_disk(options)?, at: Epoch(0) })
+    Ok(OnDisk { options, disk: open_disk(options)?, at: Epoch(0), ahead: None })
 }
 
 /// A quarter of the memory is for what is read, and for knowing what need not be.

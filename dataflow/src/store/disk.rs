@@ -1,8 +1,19 @@
-//! The state of all workers of a process on disk, as of one commit: an LSM tree of `fjall`.
+//! The state of all workers of a process on disk, as of one commit: two LSM trees of `fjall`.
 //!
 //! Everything enters by sorted bulk ingestion, one a checkpoint, which becomes visible as a whole
 //! and carries its [`Mark`]. There is no journal to replay: what came after the checkpoint is
 //! derived again from the log.
+//!
+//! ```text
+//!            ┌─▶ transactions: written once, under random keys; merged seldom
+//!  ingest ─▶─┤      a kill here leaves these ahead: Standing::ahead
+//!            └─▶ the rest: sums and names, written again and again; merged often
+//! ```
+//!
+//! What is written again and again is read all the time, so there should be little to look through; what
+//! is written once is only moved by merging. In one tree each is merged as often as the other needs.
+//! Each of the two takes a checkpoint in as a whole, one after the other; whoever finds the first ahead
+//! brings the other to the same commit, from the copy that there is of it by then, before anything is read.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -11,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy};
 use fjall::config::{FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
@@ -34,14 +46,18 @@ const READY: &str = "ready";
 const DAMAGED: &str = "damaged";
 
 /// The version of keys and values. Another one is not read, but derived anew.
-const FORMAT: u64 = 5;
+const FORMAT: u64 = 6;
 
-/// Values of at least this many bytes are kept out of the tree, so that merging it moves only keys:
-/// nearly all transactions are written once and never again.
+/// Transactions of at least this many bytes are kept out of their tree, so that merging it moves only
+/// keys.
 const SEPARATE_BYTES: u32 = 128;
 
 /// How many levels the tree has, the last of which holds nearly all.
 const LEVELS: usize = 7;
+
+/// How many tables of transactions gather before they are merged. Each that was written before is looked
+/// for in half of them, but nearly none was: our own filter denies it.
+const TRANSACTION_TABLES: u8 = 32;
 
 /// The commit that a state belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +70,16 @@ pub struct Mark {
     pub configuration: String,
     /// Whose state it is. What there may be of other shards is older, and counts for nothing.
     pub shards: Shards,
+}
+
+/// Which commits a state on disk belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// That of the state as a whole; `None` where it is empty.
+    pub mark: Option<Mark>,
+    /// That of its transactions, where they were taken in and nothing else was: the state cannot be used
+    /// before it has taken in all that leads to this commit.
+    pub ahead: Option<Mark>,
 }
 
 /// What one checkpoint wrote.
@@ -109,13 +135,35 @@ fn advice(kind: ErrorKind) -> &'static str {
 pub struct Disk {
     path: PathBuf,
     database: Database,
-    keyspace: Keyspace,
+    trees: Trees,
     filter: Arc<Filter>,
     /// Bytes of keys and values that were taken in where there was something before.
     replaced: Arc<AtomicU64>,
     /// Dropped before the lock: it uses the tree.
     filling: Arc<Mutex<Filling>>,
     _lock: Arc<File>,
+}
+
+/// Where keys are, by the space they belong to.
+#[derive(Clone)]
+struct Trees {
+    transactions: Keyspace,
+    rest: Keyspace,
+}
+
+impl Trees {
+    fn of(&self, key: &[u8]) -> &Keyspace {
+        if is_transaction(key) { &self.transactions } else { &self.rest }
+    }
+
+    /// Returns both, in the order of their keys.
+    fn both(&self) -> [&Keyspace; 2] {
+        [&self.transactions, &self.rest]
+    }
+}
+
+fn is_transaction(key: &[u8]) -> bool {
+    key.first() == Some(&(Space::Transactions as u8))
 }
 
 /// The thread that notes in the filter what was on disk when it was opened, once it has begun.
@@ -126,14 +174,13 @@ struct Filling {
 }
 
 impl Filling {
-    fn begin(&mut self, keyspace: &Keyspace, filter: &Arc<Filter>) {
+    fn begin(&mut self, trees: &Trees, filter: &Arc<Filter>) {
         if self.thread.is_some() || filter.is_complete() {
             return;
         }
-        let (keyspace, filter, ended) =
-            (keyspace.clone(), Arc::clone(filter), Arc::clone(&self.ended));
+        let (trees, filter, ended) = (trees.clone(), Arc::clone(filter), Arc::clone(&self.ended));
         let fill = move || {
-            for key in keyspace.iter().map(Guard::key) {
+            for key in trees.both().into_iter().flat_map(Keyspace::iter).map(Guard::key) {
                 // What cannot be read is told by whoever asks for it.
                 let Ok(key) = key else { return };
                 if ended.load(Ordering::Relaxed) {
@@ -209,13 +256,23 @@ impl Disk {
                 .data_block_size_policy(BlockSizePolicy::all(4096))
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
                 .filter_policy(filters())
+        };
+        let of_transactions = || {
+            let strategy = Leveled::default().with_l0_threshold(TRANSACTION_TABLES);
+            // One transaction alone has little that repeats.
+            let separation = KvSeparationOptions::default()
+                .separation_threshold(SEPARATE_BYTES)
+                .compression(CompressionType::None);
+            options()
                 .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
-                .with_kv_separation(Some(
-                    // One transaction alone has little that repeats.
-                    KvSeparationOptions::default()
-                        .separation_threshold(SEPARATE_BYTES)
-                        .compression(CompressionType::None),
-                ))
+                .compaction_strategy(Arc::new(strategy))
+                .with_kv_separation(Some(separation))
+        };
+        // All of it is looked through all the time.
+        let of_the_rest = || {
+            options()
+                .filter_block_pinning_policy(PinningPolicy::all(true))
+                .index_block_pinning_policy(PinningPolicy::all(true))
         };
         let filter = Filter::new(read_bytes / 4);
         let open = || {
@@ -223,13 +280,14 @@ impl Disk {
                 .cache_size(read_bytes - read_bytes / 4)
                 .worker_threads(1)
                 .open()?;
-            let keyspace = database.keyspace("state", options)?;
-            if keyspace.is_empty()? {
+            let transactions = database.keyspace("transactions", of_transactions)?;
+            let rest = database.keyspace("rest", of_the_rest)?;
+            if transactions.is_empty()? && rest.is_empty()? {
                 filter.complete();
             }
-            Ok((database, keyspace))
+            Ok((database, Trees { transactions, rest }))
         };
-        let (database, keyspace) = open().map_err(|error| error_of(path, error))?;
+        let (database, trees) = open().map_err(|error| error_of(path, error))?;
         if !is_ready {
             File::create(&ready).and_then(|file| file.sync_all()).map_err(failed)?;
             File::open(path).and_then(|folder| folder.sync_all()).map_err(failed)?;
@@ -237,7 +295,7 @@ impl Disk {
         Ok(Disk {
             path: path.to_owned(),
             database,
-            keyspace,
+            trees,
             filter: Arc::new(filter),
             replaced: Arc::default(),
             filling: Arc::default(),
@@ -258,33 +316,46 @@ impl Disk {
         removed(fs::remove_file(path.join(DAMAGED))).map_err(failed)
     }
 
-    /// Returns the commit that the state belongs to; `None` where it is empty.
+    /// Returns which commits the state belongs to.
     ///
     /// # Errors
     /// [`StateError::Damaged`], also where another version wrote it.
-    pub fn mark(&self) -> Result<Option<Mark>, StateError> {
-        let found = self.keyspace.get(MARK).map_err(|error| error_of(&self.path, error))?;
-        let damaged = |detail: &str| StateError::Damaged {
-            path: self.path.clone(),
-            detail: detail.to_owned(),
-        };
+    pub fn standing(&self) -> Result<Standing, StateError> {
+        let [transactions, mark] = self.trees.both().map(|tree| self.mark(tree));
+        let (transactions, mark) = (transactions?, mark?);
+        if transactions == mark {
+            return Ok(Standing { mark, ahead: None });
+        }
+        let ahead = transactions.ok_or_else(|| self.damaged("its transactions are gone"))?;
+        if mark.as_ref().is_some_and(|mark| mark.epoch >= ahead.epoch) {
+            return Err(self.damaged("its transactions are older than the rest of it"));
+        }
+        Ok(Standing { mark, ahead: Some(ahead) })
+    }
+
+    fn mark(&self, tree: &Keyspace) -> Result<Option<Mark>, StateError> {
+        let found = tree.get(MARK).map_err(|error| error_of(&self.path, error))?;
         match found {
             Some(bytes) => {
-                let mark = decode_mark(&bytes).map_err(|_| damaged("its mark is unreadable"))?;
-                mark.ok_or_else(|| damaged("another version of trueup wrote it")).map(Some)
+                let mark =
+                    decode_mark(&bytes).map_err(|_| self.damaged("its mark is unreadable"))?;
+                mark.ok_or_else(|| self.damaged("another version of trueup wrote it")).map(Some)
             }
-            None if self.keyspace.is_empty().map_err(|error| error_of(&self.path, error))? => {
-                Ok(None)
-            }
-            None => Err(damaged("it has no mark")),
+            None if tree.is_empty().map_err(|error| error_of(&self.path, error))? => Ok(None),
+            None => Err(self.damaged("it has no mark")),
         }
     }
 
-    /// Takes in a checkpoint, which becomes visible and durable as a whole. `fill` calls what it is
-    /// given with every key in order, each once, and its value, or without one to remove it.
+    fn damaged(&self, detail: &str) -> StateError {
+        StateError::Damaged { path: self.path.clone(), detail: detail.to_owned() }
+    }
+
+    /// Takes in a checkpoint, which becomes visible and durable as a whole, or its transactions do and
+    /// nothing more may be asked of this state, see [`Standing`]. `fill` calls what it is given with every
+    /// key in order, each once, and its value, or without one to remove it.
     ///
     /// # Errors
-    /// [`StateError::Failed`], and what `fill` returns; the state is then as it was.
+    /// [`StateError::Failed`], and what `fill` returns: in that case the state is as it was.
     pub fn ingest<E: From<StateError>>(
         &self,
         mark: &Mark,
@@ -293,18 +364,22 @@ impl Disk {
         let failed = |error| E::from(error_of(&self.path, error));
         // Not before: a start has more urgent things to do than to go through all that is there.
         let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        filling.begin(&self.keyspace, &self.filter);
+        filling.begin(&self.trees, &self.filter);
         drop(filling);
-        let mut ingestion = self.keyspace.start_ingestion().map_err(failed)?;
+        let mut transactions = self.trees.transactions.start_ingestion().map_err(failed)?;
+        let mut rest = self.trees.rest.start_ingestion().map_err(failed)?;
         let mut value = Vec::new();
         encode_mark(mark, &mut value);
-        ingestion.write(&MARK[..], &value[..]).map_err(failed)?;
+        for ingestion in [&mut transactions, &mut rest] {
+            ingestion.write(&MARK[..], &value[..]).map_err(failed)?;
+        }
         let mut ingested = Ingested::default();
         let mut waiting = Vec::with_capacity(TOGETHER);
         let outcome = fill(&mut |key, value| {
             let bytes = (key.len() + value.map_or(0, <[u8]>::len)) as u64;
             ingested.changes += 1;
             ingested.bytes += bytes;
+            let ingestion = if is_transaction(key) { &mut transactions } else { &mut rest };
             match value {
                 Some(value) => {
                     waiting.push((self.filter.spot(key), bytes));
@@ -322,7 +397,8 @@ impl Disk {
         // Before they can be read: what has not been noted is denied.
         self.note(&mut waiting);
         outcome?;
-        ingestion.finish().map_err(failed)?;
+        transactions.finish().map_err(failed)?;
+        rest.finish().map_err(failed)?;
         Ok(ingested)
     }
 
@@ -384,7 +460,7 @@ impl Disk {
     /// # Panics
     /// As [`Disk::get`].
     pub(super) fn read(&self, key: &KeyBytes) -> Option<fjall::UserValue> {
-        match self.keyspace.get(key.as_bytes()) {
+        match self.trees.of(key.as_bytes()).get(key.as_bytes()) {
             Ok(found) => found,
             Err(error) => self.unreadable(error),
         }
@@ -402,7 +478,8 @@ impl Disk {
         mut each: impl FnMut(&[u8], &[u8]),
     ) {
         for shard in (0..=u8::MAX).filter(|shard| wanted(*shard)) {
-            for pair in self.keyspace.prefix([space as u8, shard]) {
+            let prefix = [space as u8, shard];
+            for pair in self.trees.of(&prefix).prefix(prefix) {
                 match pair.into_inner() {
                     Ok((key, value)) => each(&key[1..], &value),
                     Err(error) => self.unreadable(error),
@@ -422,7 +499,8 @@ impl Disk {
         to: &KeyBytes,
         mut each: impl FnMut(&[u8], &[u8]),
     ) {
-        for pair in self.keyspace.range(from.as_bytes()..to.as_bytes()) {
+        let tree = self.trees.of(from.as_bytes());
+        for pair in tree.range(from.as_bytes()..to.as_bytes()) {
             match pair.into_inner() {
                 Ok((key, value)) => each(&key[1..], &value),
                 Err(error) => self.unreadable(error),
@@ -466,8 +544,8 @@ impl Snapshot {
         shards: Shards,
     ) -> impl Iterator<Item = Result<Pair, StateError>> + use<> {
         let disk = self.disk.clone();
-        let pairs = self.inner.range(&self.disk.keyspace, key.to_vec()..);
-        let pairs = pairs.map(move |pair| {
+        let ranges = disk.trees.both().map(|tree| self.inner.range(tree, key.to_vec()..));
+        let pairs = ranges.into_iter().flatten().map(move |pair| {
             pair.into_inner().map_err(|error| {
                 let error = error_of(&disk.path, error);
                 disk.note_damage(&error);
@@ -544,12 +622,6 @@ mod tests {
             let key = |number: u64| KeyBytes::new(Space::Balances, &[&number.to_be_bytes()]);
             (from..to).map(key).collect::<Vec<_>>()
         };
-        let mark = |epoch| Mark {
-            epoch: Epoch(epoch),
-            commit_hash: String::new(),
-            configuration: String::new(),
-            shards: Shards::ALL,
-        };
         for life in 0..3 {
             let disk = Disk::open(directory.path(), 1 << 20).unwrap();
             let (known, new) = (keys(0, life * 500), keys(life * 500, life * 500 + 500));
@@ -568,24 +640,60 @@ mod tests {
         }
     }
 
+    fn mark(epoch: u64) -> Mark {
+        Mark {
+            epoch: Epoch(epoch),
+            commit_hash: format!("hash {epoch}"),
+            configuration: String::new(),
+            shards: Shards::ALL,
+        }
+    }
+
+    /// The tree of the rest is put back to what it was, as if a kill had come before it took in the last.
+    #[test]
+    fn it_says_where_only_transactions_are_of_the_last_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Disk::open(directory.path(), 1 << 20).unwrap();
+        let key = |space| KeyBytes::new(space, &[&[0]]);
+        let ingest = |disk: &Disk, epoch: u64| {
+            let value = epoch.to_be_bytes();
+            let fill = |write: Write<'_, StateError>| {
+                write(key(Space::Transactions).as_bytes(), Some(&value))?;
+                write(key(Space::Names).as_bytes(), Some(&value))
+            };
+            disk.ingest(&mark(epoch), fill).unwrap();
+        };
+        let folder = directory.path().join(TREE).join("keyspaces");
+        let (rest, kept) = (folder.join("2"), directory.path().join("kept"));
+        ingest(&open(), 1);
+        trueup_testing::copy_tree(&rest, &kept).unwrap();
+        ingest(&open(), 2);
+        fs::remove_dir_all(&rest).unwrap();
+        trueup_testing::copy_tree(&kept, &rest).unwrap();
+        let disk = open();
+        let torn = Standing { mark: Some(mark(1)), ahead: Some(mark(2)) };
+        assert_eq!(disk.standing().unwrap(), torn);
+        ingest(&disk, 2);
+        let whole = Standing { mark: Some(mark(2)), ahead: None };
+        assert_eq!(disk.standing().unwrap(), whole);
+        for space in [Space::Transactions, Space::Names] {
+            assert_eq!(disk.get(&key(space)).unwrap(), 2_u64.to_be_bytes());
+        }
+    }
+
     #[test]
     fn state_of_another_version_is_not_read() {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::open(directory.path(), 1 << 20).unwrap();
-        let hash = "hash".to_owned();
-        let mark = Mark {
-            epoch: Epoch(7),
-            commit_hash: hash,
-            configuration: String::new(),
-            shards: Shards::ALL,
-        };
+        let mark = mark(7);
         disk.ingest::<StateError>(&mark, |_| Ok(())).unwrap();
-        assert_eq!(disk.mark().unwrap(), Some(mark.clone()));
+        let whole = Standing { mark: Some(mark.clone()), ahead: None };
+        assert_eq!(disk.standing().unwrap(), whole);
         let mut bytes = Vec::new();
         encode_mark(&mark, &mut bytes);
         bytes[0] = u8::try_from(FORMAT).unwrap() - 1;
-        disk.keyspace.insert(MARK, &bytes).unwrap();
-        let error = disk.mark().unwrap_err().to_string();
+        disk.trees.rest.insert(MARK, &bytes).unwrap();
+        let error = disk.standing().unwrap_err().to_string();
         assert!(error.contains("another version of trueup wrote it"), "{error}");
     }
 }

@@ -31,7 +31,7 @@ fn lives(epochs: &[Vec<Event<'static>>], starts: &[Start]) -> Result<(), TestCas
     while outputs.len() < epochs.len() {
         let (length, places, workers) = starts.next().unwrap();
         let disk = Disk::open(directory.path(), CACHE_BYTES).unwrap();
-        let mark = disk.mark().unwrap();
+        let mark = disk.standing().unwrap().mark;
         let from = mark.map_or(0, |mark| usize::try_from(mark.epoch.0).unwrap());
         // Lives without a checkpoint must get further each time, or they would never end.
         barren += 1;
@@ -77,8 +77,8 @@ proptest! {
 fn one_state_has_one_user() {
     let directory = tempfile::tempdir().unwrap();
     let first = Disk::open(directory.path(), CACHE_BYTES).unwrap();
-    assert!(first.mark().unwrap().is_none());
+    assert!(first.standing().unwrap().mark.is_none());
     let second = Disk::open(directory.path(), CACHE_BYTES);
     assert!(matches!(second, Err(StateError::Busy { .. })));
-    assert_eq!(Epoch(0), first.mark().unwrap().map_or(Epoch(0), |mark| mark.epoch));
+    assert_eq!(Epoch(0), first.standing().unwrap().mark.map_or(Epoch(0), |mark| mark.epoch));
 }

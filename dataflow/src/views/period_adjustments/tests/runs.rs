@@ -41,7 +41,7 @@ fn lived(epochs: &[Vec<Event<'static>>], lives: &[Life]) -> Vec<Vec<EpochOutput>
     let mut done = 0;
     for (length, keeps, workers) in lives.iter().cycle() {
         let disk = Disk::open(directory.path(), 1 << 20).unwrap();
-        assert_eq!(disk.mark().unwrap().map_or(0, |mark| mark.epoch.0), done as u64);
+        assert_eq!(disk.standing().unwrap().mark.map_or(0, |mark| mark.epoch.0), done as u64);
         let to = (done + length).min(epochs.len());
         let kept = (done + keeps).min(to);
         for (place, output) in (done..).zip(live(&epochs[..to], done, *workers, Some(&disk), kept))
