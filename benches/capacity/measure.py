@@ -223,27 +223,33 @@ def corrections(bench):
     """What corrections of any earlier transaction cost, each by itself."""
     size, part = bench.args.sizes[0], bench.args.sizes[0] // 5
     first = bench.path(f"ledger-{size}.jsonl")
-    folder = bench.path("corrections")
     runs = []
     for count in (part, 2 * part):
         more = bench.generate(f"corrections-{count}", count, *WORKLOADS["ledger"],
                               "--corrections-of", str(size))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        os.link(first, folder + "/1.jsonl")
-        cut = [*STEADY, "--memory-limit", "8GiB", "--commit-max-records", "25000"]
-        name = f"corrections-{count}"
-        before = bench.published(bench.run(name, folder, *cut))
-        os.link(more, folder + "/2.jsonl")
-        run = bench.run(name, folder, *cut, again=True)
-        run["published"] = bench.published(run)
-        run["published"].subtract(before)
-        runs.append(run)
+        # These are short, and differ by half of what they take.
+        tried = [corrected(bench, f"corrections-{count}", first, more) for _ in range(3)]
+        runs.append(sorted(tried, key=lambda run: run["cpu"])[1])
     return {
         "cpu_ms_per_million_corrections": slope(*runs, lambda run: run["cpu"] * 1000),
         "delta_bytes_per_million_corrections": slope(
             *runs, lambda run: run["published"]["bytes"]),
     }
+
+
+def corrected(bench, name, first, more):
+    """The run that reads corrections, after one that has read what they correct."""
+    folder = bench.path("corrections")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    os.link(first, folder + "/1.jsonl")
+    cut = [*STEADY, "--memory-limit", "8GiB", "--commit-max-records", "25000"]
+    before = bench.published(bench.run(name, folder, *cut))
+    os.link(more, folder + "/2.jsonl")
+    run = bench.run(name, folder, *cut, again=True)
+    run["published"] = bench.published(run)
+    run["published"].subtract(before)
+    return run
 
 
 def main():
