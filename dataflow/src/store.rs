@@ -12,8 +12,8 @@
 //! - A *checkpoint* at epoch c holds of every space exactly what all epochs up to c made of it. It
 //!   is asked for before any input of a later epoch ([`WorkerState::request_seal`]), so every space
 //!   seals between c and what follows, however far operators are apart.
-//! - [`Disk`] takes the sealed maps of all workers in one atomic step, with the commit that they
-//!   belong to. What is on disk is thereby always one whole epoch of all workers.
+//! - [`Disk`] takes in the sealed maps of all workers together, with the commit that they belong to.
+//!   What is on disk is thereby one whole epoch of all workers, or says itself that it is not.
 //! - Keys begin with one of 256 shards, which decides the worker: another number of workers finds
 //!   the same disk. Of several processes each has the [`Shards`] of its workers on its own disk.
 //!

@@ -4,9 +4,9 @@
 //! committed. State on disk is therefore never ahead of the commit log.
 //!
 //! ```text
-//! sealed parts ─ sort, encode ─▶ pairs ─┬─▶ tree
+//! sealed parts ─ sort, encode ─▶ pairs ─┬─▶ trees
 //!                                       └─▶ merge ─▶ copy   (a thread each)
-//!     the tree as it was, from a key on ──────┘
+//!     the trees as they were, from a key on ──┘
 //! ```
 //!
 //! A copy has what has changed, and of a range of keys all that there is, so that copies need not be kept
@@ -184,8 +184,8 @@ impl Checkpointer {
         let replaced_before = disk.replaced_bytes();
         let mut group = Group { shards: self.shards.numbers().collect(), ..Group::default() };
         let mut is_whole = false;
-        // The copy is whole before the tree takes in what it was written of: the next copy builds on
-        // what is on disk, so that must be copied.
+        // The copy is whole before the trees take in what it was written of: the next copy builds on
+        // what is on disk, so that must be copied; and a kill between the trees is made good from it.
         let ingested = disk.ingest(&mark, |write| {
             let store = Arc::clone(self.log.store());
             let renewal = self.renewal();
@@ -404,7 +404,7 @@ impl Drop for Lent {
     }
 }
 
-/// The thread that copies what the tree takes in.
+/// The thread that copies what the trees take in.
 struct Copying<'s> {
     added: Sender<Arc<Lent>>,
     thread: ScopedJoinHandle<'s, Result<Written, Unwritten>>,

@@ -39,7 +39,7 @@ struct OnDisk<'a> {
     disk: Disk,
     at: Epoch,
     /// The epoch that its transactions alone are of, where a kill came before the rest was taken in. Then
-    /// it leads only to that epoch and later ones.
+    /// it leads on only by the copy of that epoch which begins with what is on disk.
     ahead: Option<Epoch>,
 }
 
@@ -108,12 +108,15 @@ impl<'a> Ground<'a> {
         if at == epoch && ahead.is_none() {
             return Ok(true);
         }
-        let chain = Chain::leading_to(epoch, Some(at), |epoch| self.copy_at(epoch))?;
-        let place = |is: &dyn Fn(&Manifest) -> bool| chain.manifests().iter().position(is);
+        let mut chain = Chain::leading_to(epoch, Some(at), |epoch| self.copy_at(epoch))?;
         // What is on disk may be the beginning of what leads there, whether it was copied or not.
-        let passes = |ahead: Epoch| place(&|manifest| manifest.epoch == ahead).is_some();
-        let known =
-            place(&|manifest| manifest.base == Some(at)).filter(|_| ahead.is_none_or(passes));
+        let leads_on = |manifest: &Manifest| {
+            manifest.base == Some(at) && ahead.is_none_or(|ahead| manifest.epoch == ahead)
+        };
+        let known = chain.manifests().iter().position(leads_on);
+        if known.is_none() && ahead.is_some() {
+            chain = Chain::leading_to(epoch, None, |epoch| self.copy_at(epoch))?;
+        }
         if epoch > Epoch(0) && known.is_none() && !chain.is_whole() {
             return Ok(false);
         }
@@ -235,7 +238,7 @@ impl<'a> Ground<'a> {
     fn unusable(&self, standing: &Standing) -> Result<Option<String>, RunError> {
         match (&standing.mark, &standing.ahead) {
             (None, None) => Ok(None),
-            (None, Some(_)) => Ok(Some("its first checkpoint was cut short".to_owned())),
+            (None, Some(_)) => Ok(Some("it has transactions and nothing else".to_owned())),
             (Some(mark), ahead) => match (self.unfit(mark)?, ahead) {
                 (None, Some(ahead)) => self.unfit(ahead),
                 (why, _) => Ok(why),

@@ -1,7 +1,7 @@
 //! The state of all workers of a process on disk, as of one commit: two LSM trees of `fjall`.
 //!
-//! Everything enters by sorted bulk ingestion, one a checkpoint, which becomes visible as a whole
-//! and carries its [`Mark`]. There is no journal to replay: what came after the checkpoint is
+//! Everything enters by sorted bulk ingestion, one a checkpoint and tree, which becomes visible as a
+//! whole and carries its [`Mark`]. There is no journal to replay: what came after the checkpoint is
 //! derived again from the log.
 //!
 //! ```text
@@ -12,8 +12,8 @@
 //!
 //! What is written again and again is read all the time, so there should be little to look through; what
 //! is written once is only moved by merging. In one tree each is merged as often as the other needs.
-//! Each of the two takes a checkpoint in as a whole, one after the other; whoever finds the first ahead
-//! brings the other to the same commit, from the copy that there is of it by then, before anything is read.
+//! The two take a checkpoint in one after the other; whoever finds the first ahead brings the other to the
+//! same commit, from the copy that there is of it by then, before anything is read, or begins anew.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -38,8 +38,8 @@ use crate::cache::TOGETHER;
 /// The key of the mark: before those of every space.
 const MARK: [u8; 1] = [0];
 
-/// What is in the directory: the lock of the process that uses it, the tree, the sign that the tree
-/// was made as a whole, and the sign that a part of it could not be read.
+/// What is in the directory: the lock of the process that uses it, the trees, the sign that both were
+/// made, and the sign that a part of them could not be read.
 const LOCK: &str = "lock";
 const TREE: &str = "tree";
 const READY: &str = "ready";
@@ -52,11 +52,12 @@ const FORMAT: u64 = 6;
 /// keys.
 const SEPARATE_BYTES: u32 = 128;
 
-/// How many levels the tree has, the last of which holds nearly all.
+/// How many levels a tree has, the last of which holds nearly all.
 const LEVELS: usize = 7;
 
-/// How many tables of transactions gather before they are merged. Each that was written before is looked
-/// for in half of them, but nearly none was: our own filter denies it.
+/// How many tables of transactions gather before they are merged, and how many of 64 MiB the level below
+/// may have. Each transaction that was written before is looked for in half of them, but nearly none was:
+/// our own filter denies it.
 const TRANSACTION_TABLES: u8 = 32;
 
 /// The commit that a state belongs to.
@@ -75,10 +76,10 @@ pub struct Mark {
 /// Which commits a state on disk belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// That of the state as a whole; `None` where it is empty.
+    /// That of the state, but for its transactions where these are ahead; `None` where there is nothing.
     pub mark: Option<Mark>,
     /// That of its transactions, where they were taken in and nothing else was: the state cannot be used
-    /// before it has taken in all that leads to this commit.
+    /// before it has taken in the whole checkpoint that leads from its mark to this commit.
     pub ahead: Option<Mark>,
 }
 
@@ -139,7 +140,7 @@ pub struct Disk {
     filter: Arc<Filter>,
     /// Bytes of keys and values that were taken in where there was something before.
     replaced: Arc<AtomicU64>,
-    /// Dropped before the lock: it uses the tree.
+    /// Dropped before the lock: it uses the trees.
     filling: Arc<Mutex<Filling>>,
     _lock: Arc<File>,
 }
@@ -190,7 +191,7 @@ impl Filling {
             }
             filter.complete();
         };
-        // Without the thread the tree is asked for everything, which is slower.
+        // Without the thread the trees are asked for everything, which is slower.
         self.thread = thread::Builder::new().name("state-filter".to_owned()).spawn(fill).ok();
     }
 }
@@ -288,6 +289,11 @@ impl Disk {
             Ok((database, Trees { transactions, rest }))
         };
         let (database, trees) = open().map_err(|error| error_of(path, error))?;
+        if database.keyspace_count() != trees.both().len() {
+            // There are trees of other names, which would only take room.
+            let detail = "another version of trueup wrote it".to_owned();
+            return Err(StateError::Damaged { path: path.to_owned(), detail });
+        }
         if !is_ready {
             File::create(&ready).and_then(|file| file.sync_all()).map_err(failed)?;
             File::open(path).and_then(|folder| folder.sync_all()).map_err(failed)?;
@@ -328,7 +334,9 @@ impl Disk {
         }
         let ahead = transactions.ok_or_else(|| self.damaged("its transactions are gone"))?;
         if mark.as_ref().is_some_and(|mark| mark.epoch >= ahead.epoch) {
-            return Err(self.damaged("its transactions are older than the rest of it"));
+            return Err(
+                self.damaged("its transactions are not of a later commit than the rest of it")
+            );
         }
         Ok(Standing { mark, ahead: Some(ahead) })
     }
@@ -350,12 +358,12 @@ impl Disk {
         StateError::Damaged { path: self.path.clone(), detail: detail.to_owned() }
     }
 
-    /// Takes in a checkpoint, which becomes visible and durable as a whole, or its transactions do and
-    /// nothing more may be asked of this state, see [`Standing`]. `fill` calls what it is given with every
-    /// key in order, each once, and its value, or without one to remove it.
+    /// Takes in a checkpoint, which becomes visible and durable, its transactions first. `fill` calls what
+    /// it is given with every key in order, each once, and its value, or without one to remove it.
     ///
     /// # Errors
-    /// [`StateError::Failed`], and what `fill` returns: in that case the state is as it was.
+    /// What `fill` returns; the state is then as it was. [`StateError::Failed`]; the state is then as it
+    /// was, or its transactions are ahead and nothing may be asked of it, see [`Standing`].
     pub fn ingest<E: From<StateError>>(
         &self,
         mark: &Mark,
@@ -614,7 +622,7 @@ mod tests {
 
     use super::*;
 
-    /// A tree that was there before is noted by a thread; until then everything is asked of the tree.
+    /// What was there before is noted by a thread; until then everything is asked of the trees.
     #[test]
     fn what_is_on_disk_is_found_whether_the_filter_knows_it_or_not() {
         let directory = tempfile::tempdir().unwrap();
@@ -694,6 +702,11 @@ mod tests {
         bytes[0] = u8::try_from(FORMAT).unwrap() - 1;
         disk.trees.rest.insert(MARK, &bytes).unwrap();
         let error = disk.standing().unwrap_err().to_string();
+        assert!(error.contains("another version of trueup wrote it"), "{error}");
+        // Up to format 5 there was one tree, of another name.
+        disk.database.keyspace("state", KeyspaceCreateOptions::default).unwrap();
+        drop(disk);
+        let error = Disk::open(directory.path(), 1 << 20).map(drop).unwrap_err().to_string();
         assert!(error.contains("another version of trueup wrote it"), "{error}");
     }
 }
