@@ -151,6 +151,11 @@ fn killed_at_any_kind_of_step_of_a_restore_the_books_are_right() {
 }
 
 #[test]
+fn killed_at_any_kind_of_step_of_catching_up_with_transactions_the_books_are_right() {
+    quick(Found::TransactionsAhead, "1");
+}
+
+#[test]
 fn killed_at_any_kind_of_step_of_a_new_copy_the_books_are_right() {
     quick(Found::NoNewestCopy, "1");
 }
@@ -165,6 +170,7 @@ fn killed_at_every_step_the_books_are_right() {
         (Found::Nothing, "2"),
         (Found::CopiesAlone, "2"),
         (Found::NoNewestCopy, "2"),
+        (Found::TransactionsAhead, "2"),
         (Found::Nothing, "1"),
         (Found::CopiesAlone, "1"),
     ] {

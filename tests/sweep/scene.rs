@@ -34,6 +34,9 @@ pub enum Found {
     /// A store with its state, of which the newest copy is lost: it copies all of it anew, once it
     /// has taken a checkpoint that is not its last.
     NoNewestCopy,
+    /// A store of whose state only the transactions are of the last checkpoint: it takes in the rest
+    /// from the copy and goes on.
+    TransactionsAhead,
 }
 
 /// Where runs are disturbed.
@@ -79,7 +82,9 @@ impl Scene {
         let log = dir.path().join("log.jsonl");
         let records = Records::generate(EVENTS, seed);
         let (before, epoch_records) = match found {
-            Found::Nothing | Found::CopiesAlone => (records.lines.len() / 2, "200"),
+            Found::Nothing | Found::CopiesAlone | Found::TransactionsAhead => {
+                (records.lines.len() / 2, "200")
+            }
             Found::NoNewestCopy => (records.lines.len() / 4, "100"),
         };
         let mut scene = Scene {
@@ -95,10 +100,20 @@ impl Scene {
             write_lines(&scene.log, &records.lines[..before]);
             let template = scene.dir.path().join("template");
             trueup(0, &scene.args(&template));
-            if found == Found::CopiesAlone {
-                fs::remove_dir_all(template.join("state")).unwrap();
-            } else {
-                fs::remove_file(newest_copy(&template)).unwrap();
+            match found {
+                Found::Nothing => {}
+                Found::CopiesAlone => fs::remove_dir_all(template.join("state")).unwrap(),
+                Found::NoNewestCopy => fs::remove_file(newest_copy(&template)).unwrap(),
+                Found::TransactionsAhead => {
+                    let rest = template.join("state/tree/keyspaces/2");
+                    let kept = scene.dir.path().join("kept");
+                    copy_tree(&rest, &kept).unwrap();
+                    // One epoch, and one checkpoint.
+                    write_lines(&scene.log, &records.lines[..before + 100]);
+                    trueup(0, &scene.args(&template));
+                    fs::remove_dir_all(&rest).unwrap();
+                    fs::rename(&kept, &rest).unwrap();
+                }
             }
             scene.template = Some(template);
         }
