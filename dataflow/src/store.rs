@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  operators ─▶ Kept (one a space): active ─seal at epoch c─▶ sealed ─ingest─▶ Disk (one a process)
-//!                     ▲ get: active, sealed, disk             │
-//!                     └──────── release, once c is on disk ───┘
+//!                     ▲ get: active, sealed, clean, disk      │
+//!                     └─ release, once c is on disk ─▶ clean ─┘
 //! ```
 //!
 //! - A [`WorkerState`] belongs to one worker's thread. Its spaces are maps from fixed-width keys to
@@ -19,6 +19,7 @@
 //!
 //! Without a disk everything stays in memory and nothing is ever sealed.
 
+mod clean;
 pub mod disk;
 mod filter;
 pub mod kept;

@@ -31,6 +31,7 @@ use thiserror::Error;
 use trueup_ledger::Epoch;
 use trueup_ledger::codec::{CodecError, Reader, put_text, put_varint};
 
+use super::clean::Budget;
 use super::filter::{Filter, Spot};
 use super::{KeyBytes, Shards, Space};
 use crate::cache::TOGETHER;
@@ -138,6 +139,7 @@ pub struct Disk {
     database: Database,
     trees: Trees,
     filter: Arc<Filter>,
+    budget: Budget,
     /// Bytes of keys and values that were taken in where there was something before.
     replaced: Arc<AtomicU64>,
     /// Dropped before the lock: it uses the trees.
@@ -236,7 +238,8 @@ fn removed(outcome: io::Result<()>) -> io::Result<()> {
 
 impl Disk {
     /// Opens or creates the state in a directory of its own, with about `read_bytes` of memory for
-    /// what is read: a quarter of it tells what is not there.
+    /// what is read: a quarter of it tells what is not there, a quarter has blocks of the trees, and half
+    /// is for workers to keep values.
     ///
     /// # Errors
     /// As each variant of [`StateError`] says.
@@ -277,10 +280,8 @@ impl Disk {
         };
         let filter = Filter::new(read_bytes / 4);
         let open = || {
-            let database = Database::builder(&tree)
-                .cache_size(read_bytes - read_bytes / 4)
-                .worker_threads(1)
-                .open()?;
+            let database =
+                Database::builder(&tree).cache_size(read_bytes / 4).worker_threads(1).open()?;
             let transactions = database.keyspace("transactions", of_transactions)?;
             let rest = database.keyspace("rest", of_the_rest)?;
             if transactions.is_empty()? && rest.is_empty()? {
@@ -303,6 +304,7 @@ impl Disk {
             database,
             trees,
             filter: Arc::new(filter),
+            budget: Budget::new(read_bytes / 2),
             replaced: Arc::default(),
             filling: Arc::default(),
             _lock: Arc::new(lock),
@@ -427,6 +429,11 @@ impl Disk {
     #[must_use]
     pub fn replaced_bytes(&self) -> u64 {
         self.replaced.load(Ordering::Relaxed)
+    }
+
+    /// Returns the memory in which workers may keep values as they are on disk.
+    pub(super) fn budget(&self) -> Budget {
+        self.budget.clone()
     }
 
     /// Returns the state as it is now, whatever is ingested meanwhile.

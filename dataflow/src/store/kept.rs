@@ -1,8 +1,8 @@
 //! One space of a worker's state.
 //!
 //! In: puts and removals, epoch by epoch. State: `active`, what changed since the last seal;
-//! `sealed`, what the checkpoint under way holds; and the disk below both. A value is looked for in
-//! that order. Without a disk `active` holds everything.
+//! `sealed`, what the checkpoint under way holds; `clean`, some of what is on disk; and the disk. A
+//! value is looked for in that order. Without a disk `active` holds everything.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,17 +13,19 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use trueup_ledger::codec::Reader;
 
+use super::clean::Clean;
 use super::disk::Disk;
 use super::sharded::ShardedMap;
 use super::worker::Clock;
 use super::{Encode, KeyBytes, Space, StateKey, StateValue};
+use crate::cache::TOGETHER;
 use crate::hash::KeyHasher;
 
 /// What an entry costs beside its value: table slots at their usual load.
 const ENTRY_BYTES: usize = 32;
 
-/// How many clean values a space that reads the same ones again and again may keep.
-const CLEAN_MAX: usize = 1 << 17;
+/// How many names may be kept as they are on disk.
+const NAMES_MAX: usize = 1 << 17;
 
 /// A changed value; `None` where it was removed.
 type Changes<K, V> = ShardedMap<K, Option<V>>;
@@ -38,14 +40,26 @@ pub struct Kept<K, V> {
     sealed: Option<Arc<Changes<K, V>>>,
     /// The checkpoint that was sealed last.
     sealed_at: u64,
-    /// Values as they are on disk, where the space asks for that.
-    clean: Option<HashMap<K, V, KeyHasher>>,
+    clean: CleanValues<K, V>,
+}
+
+/// Values as they are on disk, by how they are asked for.
+enum CleanValues<K, V> {
+    /// Not kept: they are asked for once, or there are few.
+    None,
+    /// Those that were read last, ready to be used: asked for far more often than they are put.
+    Read(HashMap<K, V, KeyHasher>),
+    /// Those that were put last, packed: each is asked for in order to be put.
+    Put(Clean),
 }
 
 impl<K: StateKey, V: StateValue> Kept<K, V> {
     pub(super) fn new(space: Space, clock: Rc<Clock>, disk: Option<Disk>) -> Kept<K, V> {
-        // Names are read far more often than they are put.
-        let clean = (space == Space::Names && disk.is_some()).then(HashMap::default);
+        let clean = match (&disk, space) {
+            (Some(_), Space::Names) => CleanValues::Read(HashMap::default()),
+            (Some(disk), Space::Days) => CleanValues::Put(Clean::new(disk.budget())),
+            _ => CleanValues::None,
+        };
         Kept {
             space,
             clock,
@@ -71,8 +85,18 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
     /// order of epochs calls this instead of [`Kept::begin`]; its part of a checkpoint then holds
     /// at least what belongs to it.
     pub fn let_go(&mut self) {
-        if self.sealed.is_some() && self.clock.released() >= self.sealed_at {
-            self.sealed = None;
+        if self.clock.released() < self.sealed_at {
+            return;
+        }
+        if let (Some(sealed), CleanValues::Put(clean)) = (self.sealed.take(), &mut self.clean) {
+            let mut bytes = Vec::new();
+            for (key, change) in sealed.iter() {
+                bytes.clear();
+                if let Some(value) = change {
+                    value.encode(&mut bytes);
+                }
+                clean.put(&key.encode(self.space), change.as_ref().map(|_| bytes.as_slice()));
+            }
         }
     }
 
@@ -94,13 +118,17 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
             return change.as_ref().map(Cow::Borrowed);
         }
         let encoded = key.encode(self.space);
-        let Some(clean) = &mut self.clean else {
-            return disk.get(&encoded).map(|bytes| Cow::Owned(decode(self.space, &bytes)));
+        let names = match &mut self.clean {
+            CleanValues::Read(names) => names,
+            CleanValues::Put(clean) if let Some(bytes) = clean.get(&encoded) => {
+                return Some(Cow::Owned(decode(self.space, bytes)));
+            }
+            _ => return disk.get(&encoded).map(|bytes| Cow::Owned(decode(self.space, &bytes))),
         };
-        if clean.len() >= CLEAN_MAX {
-            clean.clear();
+        if names.len() >= NAMES_MAX {
+            names.clear();
         }
-        match clean.entry(*key) {
+        match names.entry(*key) {
             Entry::Occupied(known) => Some(Cow::Borrowed(known.into_mut())),
             Entry::Vacant(vacant) => {
                 let value = decode(self.space, &disk.get(&encoded)?);
@@ -116,16 +144,32 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
     /// As [`Kept::get`].
     pub fn get_all(&mut self, keys: impl ExactSizeIterator<Item = K>) -> Vec<Option<V>> {
         let mut values: Vec<Option<V>> = Vec::with_capacity(keys.len());
-        let mut on_disk: Vec<(KeyBytes, usize)> = Vec::new();
+        let mut unchanged: Vec<(KeyBytes, usize)> = Vec::new();
         for (place, key) in keys.enumerate() {
             let sealed = || self.sealed.as_ref().and_then(|sealed| sealed.get(&key));
             let known = self.active.get(&key).or_else(sealed);
             values.push(known.and_then(Option::clone));
             if known.is_none() && self.disk.is_some() {
-                on_disk.push((key.encode(self.space), place));
+                unchanged.push((key.encode(self.space), place));
             }
         }
         let Some(disk) = &self.disk else { return values };
+        let mut on_disk = match &self.clean {
+            CleanValues::Put(clean) => {
+                let mut others = Vec::new();
+                for keys in unchanged.chunks(TOGETHER) {
+                    clean.bring(keys.iter().map(|(key, _)| key));
+                    for (key, place) in keys {
+                        match clean.get(key) {
+                            Some(bytes) => values[*place] = Some(decode(self.space, bytes)),
+                            None => others.push((*key, *place)),
+                        }
+                    }
+                }
+                others
+            }
+            _ => unchanged,
+        };
         disk.retain_held(&mut on_disk);
         on_disk.sort_unstable();
         for (key, place) in on_disk {
@@ -191,8 +235,8 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
     fn seal(&mut self, epoch: u64) {
         assert!(self.sealed.is_none(), "the checkpoint before is on disk");
         self.sealed_at = epoch;
-        if let Some(clean) = &mut self.clean {
-            clean.clear();
+        if let CleanValues::Read(names) = &mut self.clean {
+            names.clear();
         }
         // About as much changes until the next one, and growing to that would move it all again.
         let active = self.active.half_as_large();
@@ -320,11 +364,12 @@ mod tests {
 
     use std::cell::RefCell;
 
+    use proptest::prelude::*;
     use trueup_ledger::Epoch;
 
     use super::*;
     use crate::names::DatedKey;
-    use crate::store::{Mark, SealedChanges, Shards, StateError, WorkerState};
+    use crate::store::{Mark, SealedChanges, Shards, StateError, WorkerState, Write};
     use crate::sums::Sides;
 
     fn key(number: u16) -> DatedKey {
@@ -336,6 +381,89 @@ mod tests {
 
     fn sum(number: u16, lines: i64) -> Sides {
         Sides { debits: i128::from(number), credits: 0, lines }
+    }
+
+    /// Takes what is sealed at an epoch to disk and lets go of it.
+    fn checkpoint(state: &WorkerState, disk: &Disk, epoch: u64) {
+        let sealed = [state.seal(Epoch(epoch))];
+        let mark = Mark {
+            epoch: Epoch(epoch),
+            commit_hash: String::new(),
+            configuration: String::new(),
+            shards: Shards::ALL,
+        };
+        let fill = |write: Write<'_, StateError>| SealedChanges::of(&sealed).for_each(write);
+        disk.ingest(&mark, fill).unwrap();
+        state.release(Epoch(epoch));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        /// Lives of a space: what changes in each epoch, and whether a checkpoint is asked for before it
+        /// and whether it is on disk at its end.
+        #[test]
+        fn it_is_a_map_over_any_checkpoints(
+            epochs in prop::collection::vec(
+                (prop::collection::vec((0..60_u16, prop::option::of(0..9_i64)), 0..40), any::<bool>(), any::<bool>()),
+                1..20,
+            ),
+            memory in prop::sample::select(vec![0_u64, 8_192, 1 << 20]),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let disk = Disk::open(directory.path(), memory).unwrap();
+            let state = WorkerState::new(Some(disk.clone()), 0, 1);
+            let days: Rc<RefCell<Kept<DatedKey, Sides>>> = state.kept(Space::Days);
+            let mut known = BTreeMap::new();
+            let mut under_way = None;
+            for (epoch, (changes, asks, ends)) in (1_u64..).zip(epochs) {
+                days.borrow_mut().begin(epoch);
+                for (number, lines) in changes {
+                    match lines {
+                        Some(lines) => days.borrow_mut().put(key(number), sum(number, lines)),
+                        None => days.borrow_mut().remove(key(number)),
+                    }
+                    match lines {
+                        Some(lines) => known.insert(number, sum(number, lines)),
+                        None => known.remove(&number),
+                    };
+                }
+                if asks && under_way.is_none() {
+                    state.request_seal(Epoch(epoch));
+                    under_way = Some(epoch);
+                } else if ends && let Some(at) = under_way.take() {
+                    checkpoint(&state, &disk, at);
+                }
+                let mut days = days.borrow_mut();
+                let values = days.get_all((0..60).map(key));
+                for (number, value) in (0..60).zip(values) {
+                    prop_assert_eq!(value.as_ref(), known.get(&number));
+                    let one = days.get(&key(number)).map(Cow::into_owned);
+                    prop_assert_eq!(one.as_ref(), known.get(&number));
+                }
+            }
+        }
+    }
+
+    /// What came to disk stays in memory: it is there still when the disk has something else.
+    #[test]
+    fn days_that_were_put_are_not_read_from_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(directory.path(), 1 << 20).unwrap();
+        let state = WorkerState::new(Some(disk.clone()), 0, 1);
+        let days: Rc<RefCell<Kept<DatedKey, Sides>>> = state.kept(Space::Days);
+        days.borrow_mut().begin(1);
+        (0..30).for_each(|number| days.borrow_mut().put(key(number), sum(number, 7)));
+        state.request_seal(Epoch(1));
+        checkpoint(&state, &disk, 1);
+        days.borrow_mut().begin(2);
+        let other = WorkerState::new(Some(disk.clone()), 0, 1);
+        let others: Rc<RefCell<Kept<DatedKey, Sides>>> = other.kept(Space::Days);
+        others.borrow_mut().begin(2);
+        (0..30).for_each(|number| others.borrow_mut().remove(key(number)));
+        other.request_seal(Epoch(2));
+        checkpoint(&other, &disk, 2);
+        let values = days.borrow_mut().get_all((0..30).map(key));
+        assert!(values.into_iter().eq((0..30).map(|number| Some(sum(number, 7)))));
     }
 
     #[test]
@@ -357,19 +485,8 @@ mod tests {
                 continue;
             }
             state.request_seal(Epoch(epoch.into()));
-            let sealed = [state.seal(Epoch(epoch.into()))];
             if epoch == 1 {
-                let mark = Mark {
-                    epoch: Epoch(1),
-                    commit_hash: String::new(),
-                    configuration: String::new(),
-                    shards: Shards::ALL,
-                };
-                disk.ingest::<StateError>(&mark, |write| {
-                    SealedChanges::of(&sealed).for_each(write)
-                })
-                .unwrap();
-                state.release(Epoch(1));
+                checkpoint(&state, &disk, 1);
             }
         }
         let keys: Vec<DatedKey> = (0..400).rev().map(key).collect();
