@@ -12,6 +12,7 @@
 //!
 //! Guarantee: equal values make equal bytes; every value is there, in order.
 
+use std::borrow::Cow;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -158,16 +159,26 @@ pub(crate) struct GroupWriter<'f> {
 impl GroupWriter<'_> {
     /// Writes the next column, which has a value in every row.
     pub(crate) fn required<T: Plain>(&mut self, values: &[T]) -> Result<()> {
+        self.column(values, None)
+    }
+
+    /// Writes the next column as [`GroupWriter::required`] does. `rows` says of each value in which row it
+    /// is, of every row once.
+    pub(crate) fn required_at<T: Plain>(&mut self, values: &[T], rows: &[u32]) -> Result<()> {
+        self.column(values, Some(rows))
+    }
+
+    fn column<T: Plain>(&mut self, values: &[T], rows: Option<&[u32]>) -> Result<()> {
         let mut pages = Pages::new(self.zstd);
         if let Some(dictionary) = Dictionary::of(values) {
             pages.dictionary(&dictionary.values)?;
-            for places in dictionary.places.chunks(PAGE_VALUES) {
+            for places in arranged(&dictionary.places, rows).chunks(PAGE_VALUES) {
                 pages.places(places, dictionary.width())?;
             }
             let chunk = pages.finish()?;
             return self.append(chunk, values.len(), bounds(&dictionary.values));
         }
-        for values in values.chunks(PAGE_VALUES) {
+        for values in arranged(values, rows).chunks(PAGE_VALUES) {
             pages.plain(values, None)?;
         }
         let chunk = pages.finish()?;
@@ -225,6 +236,16 @@ impl GroupWriter<'_> {
     pub(crate) fn close(self) -> Result<()> {
         self.group.close().map(drop)
     }
+}
+
+/// Returns values in the order of the rows in which they are.
+fn arranged<'a, T: Copy>(values: &'a [T], rows: Option<&[u32]>) -> Cow<'a, [T]> {
+    let Some(rows) = rows else { return Cow::Borrowed(values) };
+    let mut arranged = values.to_vec();
+    for (value, row) in values.iter().zip(rows) {
+        arranged[*row as usize] = *value;
+    }
+    Cow::Owned(arranged)
 }
 
 fn bounds<T: Plain>(values: &[T]) -> Option<(T, T)> {
@@ -333,7 +354,8 @@ fn count(length: usize) -> Result<u32> {
     u32::try_from(length).map_err(wide)
 }
 
-/// The distinct values of a chunk in the order of their first places, and for each row its value's.
+/// The distinct values of a chunk in the order in which they come first, and for each value its place
+/// among them.
 struct Dictionary<T> {
     values: Vec<T>,
     places: Vec<u32>,

@@ -94,10 +94,10 @@ pub(crate) fn encode_deltas(
     let schema = delta_schema(view, scale);
     let mut file = FileWriter::new(&schema, delta_properties()).map_err(&parquet)?;
     let rows = Rows { path, view, tables, epoch, scale };
-    for picks in clustered(tables).chunks(ROW_GROUP_ROWS) {
-        let mut group = file.group().map_err(&parquet)?;
-        rows.write(&mut group, picks)?;
-        group.close().map_err(&parquet)?;
+    for group in clustered(tables) {
+        let mut writer = file.group().map_err(&parquet)?;
+        rows.write(&mut writer, &group)?;
+        writer.close().map_err(&parquet)?;
     }
     file.finish().map_err(parquet)
 }
@@ -105,46 +105,60 @@ pub(crate) fn encode_deltas(
 /// A row: the table and the place in it.
 type Pick = (u32, u32);
 
+/// The rows of one row group.
+struct Group {
+    /// Its rows in the order of the tables.
+    picks: Vec<Pick>,
+    /// Where each of them is written. Columns are read from one end to the other and written to as many
+    /// places as there are tenants, each of which goes forward too; the other way round each read would
+    /// wait for memory.
+    places: Vec<u32>,
+}
+
 /// Returns all rows ordered by tenant, and otherwise as they are: a counting sort.
-fn clustered(tables: &[Table]) -> Vec<Pick> {
-    let mut places: HashMap<&[u8], usize> = HashMap::new();
+fn clustered(tables: &[Table]) -> Vec<Group> {
+    let mut known: HashMap<&[u8], usize> = HashMap::new();
     let mut counts: Vec<(&[u8], usize)> = Vec::new();
-    let mut picks = Vec::new();
     let mut tenants = Vec::new();
-    for (table, number) in tables.iter().zip(0_u32..) {
+    for table in tables {
         let mut last: Option<(&[u8], usize)> = None;
-        for (row, row_number) in (0..table.len()).zip(0_u32..) {
+        for row in 0..table.len() {
             let tenant = text(&table.columns()[0], row);
             let place = match last {
                 Some((name, place)) if name == tenant => place,
-                _ => *places.entry(tenant).or_insert_with(|| {
+                _ => *known.entry(tenant).or_insert_with(|| {
                     counts.push((tenant, 0));
                     counts.len() - 1
                 }),
             };
             last = Some((tenant, place));
             counts[place].1 += 1;
-            picks.push((number, row_number));
             tenants.push(place);
         }
     }
-    if counts.len() < 2 {
-        return picks;
-    }
     let mut by_name: Vec<usize> = (0..counts.len()).collect();
     by_name.sort_unstable_by_key(|place| counts[*place].0);
-    let mut starts = vec![0; counts.len()];
+    let mut next = vec![0; counts.len()];
     let mut start = 0;
     for place in by_name {
-        starts[place] = start;
+        next[place] = start;
         start += counts[place].1;
     }
-    let mut sorted = vec![(0, 0); picks.len()];
-    for (pick, place) in picks.into_iter().zip(tenants) {
-        sorted[starts[place]] = pick;
-        starts[place] += 1;
+    let room = tenants.len().min(ROW_GROUP_ROWS);
+    let group = || Group { picks: Vec::with_capacity(room), places: Vec::with_capacity(room) };
+    let mut groups: Vec<Group> = Vec::new();
+    groups.resize_with(tenants.len().div_ceil(ROW_GROUP_ROWS), group);
+    let mut tenants = tenants.into_iter();
+    for (table, number) in tables.iter().zip(0_u32..) {
+        for (row, tenant) in (0..).zip(tenants.by_ref().take(table.len())) {
+            let group = &mut groups[next[tenant] / ROW_GROUP_ROWS];
+            group.picks.push((number, row));
+            // A group has far fewer than 2^32 rows.
+            group.places.push(u32::try_from(next[tenant] % ROW_GROUP_ROWS).unwrap_or(u32::MAX));
+            next[tenant] += 1;
+        }
     }
-    sorted
+    groups
 }
 
 fn text(column: &ColumnData, row: usize) -> &[u8] {
@@ -167,34 +181,38 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn write(&self, group: &mut GroupWriter<'_>, picks: &[Pick]) -> Result<(), SinkError> {
+    fn write(&self, writer: &mut GroupWriter<'_>, group: &Group) -> Result<(), SinkError> {
         let parquet = SinkError::parquet(self.path);
-        group.required(&vec![self.epoch.0.cast_signed(); picks.len()]).map_err(&parquet)?;
+        let Group { picks, places } = group;
+        let epochs = vec![self.epoch.0.cast_signed(); picks.len()];
+        writer.required_at(&epochs, places).map_err(&parquet)?;
         let diffs = self.gather(picks, |table| table.diffs());
         let diffs: Vec<i32> = diffs.into_iter().map(i32::from).collect();
-        group.required(&diffs).map_err(&parquet)?;
+        writer.required_at(&diffs, places).map_err(&parquet)?;
         for column in 0..self.view.columns().len() {
             match &self.tables[0].columns()[column] {
-                ColumnData::Text { .. } => group.required(&self.texts(column, picks)),
+                ColumnData::Text { .. } => writer.required_at(&self.texts(column, picks), places),
                 ColumnData::Amount(_) => {
                     let units = self.gather(picks, |table| match &table.columns()[column] {
                         ColumnData::Amount(all) => all,
                         _ => &[],
                     });
                     self.check_width(column, picks, &units)?;
-                    group.required(&units)
+                    writer.required_at(&units, places)
                 }
                 ColumnData::Integer(_) | ColumnData::Instant(_) => {
-                    group.required(&self.gather(picks, |table| match &table.columns()[column] {
+                    let numbers = self.gather(picks, |table| match &table.columns()[column] {
                         ColumnData::Integer(all) | ColumnData::Instant(all) => all,
                         _ => &[],
-                    }))
+                    });
+                    writer.required_at(&numbers, places)
                 }
                 ColumnData::Date(_) => {
-                    group.required(&self.gather(picks, |table| match &table.columns()[column] {
+                    let dates = self.gather(picks, |table| match &table.columns()[column] {
                         ColumnData::Date(all) => all,
                         _ => &[],
-                    }))
+                    });
+                    writer.required_at(&dates, places)
                 }
             }
             .map_err(&parquet)?;
@@ -202,7 +220,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Copies the picked values of one column out of every table.
+    /// Returns the picked values of one column of every table.
     fn gather<T: Copy>(&self, picks: &[Pick], column: impl Fn(&Table) -> &[T]) -> Vec<T> {
         let columns: Vec<&[T]> = self.tables.iter().map(column).collect();
         picks.iter().map(|(table, row)| columns[*table as usize][*row as usize]).collect()

@@ -1,9 +1,10 @@
 //! What is taken down of events with a sequence while they are pushed, on the way of every event:
 //! rows of one width in one vector a service, in which nothing is looked for.
 
-use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use trueup_ledger::transaction::checked_sum;
 use trueup_ledger::{Event, Posting, Side};
 use xxhash_rust::xxh3::xxh3_64;
@@ -15,7 +16,8 @@ use crate::record::{Sent, SequenceRecord};
 pub(crate) struct Gathered {
     services: Vec<Gathering>,
     /// The place of each service, by tenant and name.
-    places: BTreeMap<Box<str>, BTreeMap<Box<str>, usize>>,
+    places: HashTable<usize>,
+    hasher: DefaultHashBuilder,
     /// The service of the event before: partitions go by service more often than not.
     last: usize,
 }
@@ -39,13 +41,17 @@ impl Gathered {
         if self.services.get(self.last).is_some_and(|last| last.name() == (tenant, service)) {
             return self.last;
         }
-        let known = self.places.get(tenant).and_then(|services| services.get(service));
-        self.last = known.copied().unwrap_or_else(|| {
-            let place = self.services.len();
-            self.places.entry(tenant.into()).or_default().insert(service.into(), place);
-            self.services.push(Gathering::new(tenant, service));
-            place
-        });
+        let (services, hasher) = (&mut self.services, &self.hasher);
+        let is_it = |place: &usize| services[*place].name() == (tenant, service);
+        let rehash = |place: &usize| hasher.hash_one(services[*place].name());
+        self.last = match self.places.entry(hasher.hash_one((tenant, service)), is_it, rehash) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(vacant) => {
+                let place = *vacant.insert(services.len()).get();
+                services.push(Gathering::new(tenant, service));
+                place
+            }
+        };
         self.last
     }
 }

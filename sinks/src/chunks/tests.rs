@@ -35,14 +35,21 @@ fn write(groups: &[Group]) -> Bytes {
         let mut writer = file.group().unwrap();
         let texts: Vec<&[u8]> = group.texts.iter().map(String::as_bytes).collect();
         let bytes: Vec<Option<&[u8]>> = group.bytes.iter().map(Option::as_deref).collect();
-        writer.required(&texts).unwrap();
-        writer.required(&group.amounts).unwrap();
-        writer.required(&group.numbers).unwrap();
+        // In two halves, the second one given first.
+        let rows = u32::try_from(texts.len()).unwrap();
+        let rows: Vec<u32> = (rows / 2..rows).chain(0..rows / 2).collect();
+        writer.required_at(&given(&texts, &rows), &rows).unwrap();
+        writer.required_at(&given(&group.amounts, &rows), &rows).unwrap();
+        writer.required_at(&given(&group.numbers, &rows), &rows).unwrap();
         writer.required(&group.days).unwrap();
         writer.optional(&bytes).unwrap();
         writer.close().unwrap();
     }
     Bytes::from(file.finish().unwrap())
+}
+
+fn given<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
+    rows.iter().map(|row| values[*row as usize]).collect()
 }
 
 fn check(groups: &[Group]) {
