@@ -24,8 +24,8 @@ use crate::hash::KeyHasher;
 /// What an entry costs beside its value: table slots at their usual load.
 const ENTRY_BYTES: usize = 32;
 
-/// How many names may be kept as they are on disk.
-const NAMES_MAX: usize = 1 << 17;
+/// How many values that were read may be kept.
+const READ_MAX: usize = 1 << 17;
 
 /// A changed value; `None` where it was removed.
 type Changes<K, V> = ShardedMap<K, Option<V>>;
@@ -40,26 +40,19 @@ pub struct Kept<K, V> {
     sealed: Option<Arc<Changes<K, V>>>,
     /// The checkpoint that was sealed last.
     sealed_at: u64,
-    clean: CleanValues<K, V>,
-}
-
-/// Values as they are on disk, by how they are asked for.
-enum CleanValues<K, V> {
-    /// Not kept: they are asked for once, or there are few.
-    None,
-    /// Those that were read last, ready to be used: asked for far more often than they are put.
-    Read(HashMap<K, V, KeyHasher>),
-    /// Those that were put last, packed: each is asked for in order to be put.
-    Put(Clean),
+    /// Values as they are on disk that were put last, where each is asked for again some time.
+    clean: Option<Clean>,
+    /// Values as they are on disk that were read last, ready to be used, where the same ones are asked for
+    /// far more often than they are put.
+    read: Option<HashMap<K, V, KeyHasher>>,
 }
 
 impl<K: StateKey, V: StateValue> Kept<K, V> {
     pub(super) fn new(space: Space, clock: Rc<Clock>, disk: Option<Disk>) -> Kept<K, V> {
-        let clean = match (&disk, space) {
-            (Some(_), Space::Names) => CleanValues::Read(HashMap::default()),
-            (Some(disk), Space::Days) => CleanValues::Put(Clean::new(disk.budget())),
-            _ => CleanValues::None,
-        };
+        // Most transactions are never asked for again, and of all else there is little.
+        let kept = matches!(space, Space::Balances | Space::Days | Space::Names);
+        let clean = disk.as_ref().filter(|_| kept).map(|disk| Clean::new(disk.budget()));
+        let read = (space == Space::Names && disk.is_some()).then(HashMap::default);
         Kept {
             space,
             clock,
@@ -69,6 +62,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
             sealed: None,
             sealed_at: 0,
             clean,
+            read,
         }
     }
 
@@ -88,7 +82,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
         if self.clock.released() < self.sealed_at {
             return;
         }
-        if let (Some(sealed), CleanValues::Put(clean)) = (self.sealed.take(), &mut self.clean) {
+        if let (Some(sealed), Some(clean)) = (self.sealed.take(), &mut self.clean) {
             let mut bytes = Vec::new();
             for (key, change) in sealed.iter() {
                 bytes.clear();
@@ -117,23 +111,21 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
         if let Some(change) = self.sealed.as_ref().and_then(|sealed| sealed.get(key)) {
             return change.as_ref().map(Cow::Borrowed);
         }
-        let encoded = key.encode(self.space);
-        let names = match &mut self.clean {
-            CleanValues::Read(names) => names,
-            CleanValues::Put(clean) if let Some(bytes) = clean.get(&encoded) => {
-                return Some(Cow::Owned(decode(self.space, bytes)));
+        let (space, clean) = (self.space, self.clean.as_ref());
+        let find = || {
+            let encoded = key.encode(space);
+            match clean.and_then(|clean| clean.get(&encoded)) {
+                Some(bytes) => Some(decode(space, bytes)),
+                None => disk.get(&encoded).map(|bytes| decode(space, &bytes)),
             }
-            _ => return disk.get(&encoded).map(|bytes| Cow::Owned(decode(self.space, &bytes))),
         };
-        if names.len() >= NAMES_MAX {
-            names.clear();
+        let Some(read) = &mut self.read else { return find().map(Cow::Owned) };
+        if read.len() >= READ_MAX {
+            read.clear();
         }
-        match names.entry(*key) {
+        match read.entry(*key) {
             Entry::Occupied(known) => Some(Cow::Borrowed(known.into_mut())),
-            Entry::Vacant(vacant) => {
-                let value = decode(self.space, &disk.get(&encoded)?);
-                Some(Cow::Borrowed(vacant.insert(value)))
-            }
+            Entry::Vacant(vacant) => Some(Cow::Borrowed(vacant.insert(find()?))),
         }
     }
 
@@ -155,7 +147,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
         }
         let Some(disk) = &self.disk else { return values };
         let mut on_disk = match &self.clean {
-            CleanValues::Put(clean) => {
+            Some(clean) => {
                 let mut others = Vec::new();
                 for keys in unchanged.chunks(TOGETHER) {
                     clean.bring(keys.iter().map(|(key, _)| key));
@@ -168,7 +160,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
                 }
                 others
             }
-            _ => unchanged,
+            None => unchanged,
         };
         disk.retain_held(&mut on_disk);
         on_disk.sort_unstable();
@@ -235,8 +227,8 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
     fn seal(&mut self, epoch: u64) {
         assert!(self.sealed.is_none(), "the checkpoint before is on disk");
         self.sealed_at = epoch;
-        if let CleanValues::Read(names) = &mut self.clean {
-            names.clear();
+        if let Some(read) = &mut self.read {
+            read.clear();
         }
         // About as much changes until the next one, and growing to that would move it all again.
         let active = self.active.half_as_large();
@@ -398,7 +390,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
         /// Lives of a space: what changes in each epoch, and whether a checkpoint is asked for before it
         /// and whether it is on disk at its end.
         #[test]
@@ -408,19 +400,20 @@ mod tests {
                 1..20,
             ),
             memory in prop::sample::select(vec![0_u64, 8_192, 1 << 20]),
+            space in prop::sample::select(vec![Space::Transactions, Space::Days, Space::Names]),
         ) {
             let directory = tempfile::tempdir().unwrap();
             let disk = Disk::open(directory.path(), memory).unwrap();
             let state = WorkerState::new(Some(disk.clone()), 0, 1);
-            let days: Rc<RefCell<Kept<DatedKey, Sides>>> = state.kept(Space::Days);
+            let kept: Rc<RefCell<Kept<DatedKey, Sides>>> = state.kept(space);
             let mut known = BTreeMap::new();
             let mut under_way = None;
             for (epoch, (changes, asks, ends)) in (1_u64..).zip(epochs) {
-                days.borrow_mut().begin(epoch);
+                kept.borrow_mut().begin(epoch);
                 for (number, lines) in changes {
                     match lines {
-                        Some(lines) => days.borrow_mut().put(key(number), sum(number, lines)),
-                        None => days.borrow_mut().remove(key(number)),
+                        Some(lines) => kept.borrow_mut().put(key(number), sum(number, lines)),
+                        None => kept.borrow_mut().remove(key(number)),
                     }
                     match lines {
                         Some(lines) => known.insert(number, sum(number, lines)),
@@ -433,11 +426,11 @@ mod tests {
                 } else if ends && let Some(at) = under_way.take() {
                     checkpoint(&state, &disk, at);
                 }
-                let mut days = days.borrow_mut();
-                let values = days.get_all((0..60).map(key));
+                let mut kept = kept.borrow_mut();
+                let values = kept.get_all((0..60).map(key));
                 for (number, value) in (0..60).zip(values) {
                     prop_assert_eq!(value.as_ref(), known.get(&number));
-                    let one = days.get(&key(number)).map(Cow::into_owned);
+                    let one = kept.get(&key(number)).map(Cow::into_owned);
                     prop_assert_eq!(one.as_ref(), known.get(&number));
                 }
             }
