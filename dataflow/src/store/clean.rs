@@ -3,10 +3,10 @@
 //! In: each checkpoint that is on disk, all that changed in it. Out: bytes of values, or nothing, which
 //! says only that the disk has to be asked. Guarantee: what it has of a key is what the disk has.
 //!
-//! A ledger touches a day of an account a few times, weeks apart, and there are millions of these days. As
-//! entries of a table, with room to change, they take 120 bytes each, as bytes 40. So they lie one behind the
-//! other in buckets, each the place of some keys: a new one goes behind the last, and where there is no
-//! room the oldest leave.
+//! A ledger touches a day of an account a few times, weeks apart, and there are millions of these days; so
+//! it is with balances and names, where there are millions of accounts. As entries of a table, with room to
+//! change, days take 120 bytes each, as bytes 40. So they lie one behind the other in buckets, each the
+//! place of some keys: a new one goes behind the last, and where there is no room the oldest leave.
 //!
 //! ```text
 //!  shard ─▶ part: │ bucket │ bucket │ …          grows with what it holds, while the process has room
