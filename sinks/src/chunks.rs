@@ -10,7 +10,7 @@
 //! whether a dictionary is worth it, and one compressor serves a file. Page headers and the footer
 //! are the library's.
 //!
-//! Guarantee: equal values make equal bytes; every value is there, in order.
+//! Guarantee: equal values, given in an equal order, make equal bytes; every value is there, in its row.
 
 use std::borrow::Cow;
 use std::hash::Hash;

@@ -94,7 +94,7 @@ pub(crate) fn encode_deltas(
     let schema = delta_schema(view, scale);
     let mut file = FileWriter::new(&schema, delta_properties()).map_err(&parquet)?;
     let rows = Rows { path, view, tables, epoch, scale };
-    for group in clustered(tables) {
+    for group in clustered(tables, ROW_GROUP_ROWS) {
         let mut writer = file.group().map_err(&parquet)?;
         rows.write(&mut writer, &group)?;
         writer.close().map_err(&parquet)?;
@@ -115,8 +115,8 @@ struct Group {
     places: Vec<u32>,
 }
 
-/// Returns all rows ordered by tenant, and otherwise as they are: a counting sort.
-fn clustered(tables: &[Table]) -> Vec<Group> {
+/// Returns all rows in groups of `group_rows`, ordered by tenant and otherwise as they are: a counting sort.
+fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
     let mut known: HashMap<&[u8], usize> = HashMap::new();
     let mut counts: Vec<(&[u8], usize)> = Vec::new();
     let mut tenants = Vec::new();
@@ -144,17 +144,17 @@ fn clustered(tables: &[Table]) -> Vec<Group> {
         next[place] = start;
         start += counts[place].1;
     }
-    let room = tenants.len().min(ROW_GROUP_ROWS);
+    let room = tenants.len().min(group_rows);
     let group = || Group { picks: Vec::with_capacity(room), places: Vec::with_capacity(room) };
     let mut groups: Vec<Group> = Vec::new();
-    groups.resize_with(tenants.len().div_ceil(ROW_GROUP_ROWS), group);
+    groups.resize_with(tenants.len().div_ceil(group_rows), group);
     let mut tenants = tenants.into_iter();
     for (table, number) in tables.iter().zip(0_u32..) {
         for (row, tenant) in (0..).zip(tenants.by_ref().take(table.len())) {
-            let group = &mut groups[next[tenant] / ROW_GROUP_ROWS];
+            let group = &mut groups[next[tenant] / group_rows];
             group.picks.push((number, row));
             // A group has far fewer than 2^32 rows.
-            group.places.push(u32::try_from(next[tenant] % ROW_GROUP_ROWS).unwrap_or(u32::MAX));
+            group.places.push(u32::try_from(next[tenant] % group_rows).unwrap_or(u32::MAX));
             next[tenant] += 1;
         }
     }
@@ -245,5 +245,48 @@ impl Rows<'_> {
             row: key.collect::<Vec<_>>().join(" / "),
             units: units[place],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use trueup_ledger::Value;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rows_of_a_tenant_follow_each_other_over_all_groups(
+            tables in prop::collection::vec(prop::collection::vec(0..5_u8, 0..20), 0..4),
+            group_rows in 1..8_usize,
+        ) {
+            let mut rows: Vec<(u8, Pick)> = Vec::new();
+            let tables: Vec<Table> = (0_u32..).zip(tables).map(|(number, tenants)| {
+                let mut table = Table::new(View::TrialBalance);
+                for (row, tenant) in (0_u32..).zip(tenants) {
+                    let name = format!("tenant {tenant}");
+                    let amount = Value::Amount(1);
+                    let values = [Value::Text(&name), Value::Text("EUR"), amount, amount, amount];
+                    table.push(&values, 1);
+                    rows.push((tenant, (number, row)));
+                }
+                table
+            }).collect();
+            // Stable: otherwise as they are.
+            rows.sort_by_key(|(tenant, _)| *tenant);
+            let groups = clustered(&tables, group_rows);
+            let mut written: Vec<Pick> = Vec::new();
+            for (number, group) in groups.iter().enumerate() {
+                let is_last = number + 1 == groups.len();
+                prop_assert!(group.picks.len() == group_rows || is_last && !group.picks.is_empty());
+                prop_assert!(group.picks.is_sorted());
+                let mut placed: Vec<_> = group.places.iter().zip(&group.picks).collect();
+                placed.sort_unstable();
+                prop_assert!(placed.iter().map(|(place, _)| **place as usize).eq(0..placed.len()));
+                written.extend(placed.into_iter().map(|(_, pick)| *pick));
+            }
+            prop_assert!(written.into_iter().eq(rows.into_iter().map(|(_, pick)| pick)));
+        }
     }
 }

@@ -49,7 +49,8 @@ pub struct Kept<K, V> {
 
 impl<K: StateKey, V: StateValue> Kept<K, V> {
     pub(super) fn new(space: Space, clock: Rc<Clock>, disk: Option<Disk>) -> Kept<K, V> {
-        // Most transactions are never asked for again, and of all else there is little.
+        // Most transactions are never asked for again, accounts only when they are opened or declared, and of
+        // all else there is little.
         let kept = matches!(space, Space::Balances | Space::Days | Space::Names);
         let clean = disk.as_ref().filter(|_| kept).map(|disk| Clean::new(disk.budget()));
         let read = (space == Space::Names && disk.is_some()).then(HashMap::default);
@@ -107,19 +108,25 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
 
     /// Returns the value of a key that is not active.
     fn older(&mut self, key: &K) -> Option<Cow<'_, V>> {
-        let disk = self.disk.as_ref()?;
-        if let Some(change) = self.sealed.as_ref().and_then(|sealed| sealed.get(key)) {
+        let Kept { space, disk, sealed, clean, read, .. } = self;
+        let disk = disk.as_ref()?;
+        if let Some(change) = sealed.as_ref().and_then(|sealed| sealed.get(key)) {
             return change.as_ref().map(Cow::Borrowed);
         }
-        let (space, clean) = (self.space, self.clean.as_ref());
-        let find = || {
-            let encoded = key.encode(space);
-            match clean.and_then(|clean| clean.get(&encoded)) {
-                Some(bytes) => Some(decode(space, bytes)),
-                None => disk.get(&encoded).map(|bytes| decode(space, &bytes)),
+        // What is read often and put once would not come back after a restart, or once it has left.
+        let comes_back = read.is_some();
+        let mut find = || {
+            let encoded = key.encode(*space);
+            if let Some(bytes) = clean.as_ref().and_then(|clean| clean.get(&encoded)) {
+                return Some(decode(*space, bytes));
             }
+            let bytes = disk.get(&encoded)?;
+            if let Some(clean) = clean.as_mut().filter(|_| comes_back) {
+                clean.put(&encoded, Some(&bytes));
+            }
+            Some(decode(*space, &bytes))
         };
-        let Some(read) = &mut self.read else { return find().map(Cow::Owned) };
+        let Some(read) = read else { return find().map(Cow::Owned) };
         if read.len() >= READ_MAX {
             read.clear();
         }
@@ -437,26 +444,61 @@ mod tests {
         }
     }
 
-    /// What came to disk stays in memory: it is there still when the disk has something else.
+    /// What came to disk stays in memory, of some spaces: it is there still when the disk has something else.
     #[test]
-    fn days_that_were_put_are_not_read_from_disk() {
+    fn what_was_put_is_not_read_from_disk() {
+        let cases = [
+            (Space::Days, true),
+            (Space::Balances, true),
+            (Space::Names, true),
+            (Space::Transactions, false),
+        ];
+        for (space, stays) in cases {
+            let directory = tempfile::tempdir().unwrap();
+            let disk = Disk::open(directory.path(), 1 << 20).unwrap();
+            let open = || {
+                let state = WorkerState::new(Some(disk.clone()), 0, 1);
+                let kept: Rc<RefCell<Kept<DatedKey, Sides>>> = state.kept(space);
+                (state, kept)
+            };
+            let put = |(state, kept): &(WorkerState, Rc<RefCell<Kept<_, _>>>), epoch, lines| {
+                kept.borrow_mut().begin(epoch);
+                (0..30).for_each(|number| kept.borrow_mut().put(key(number), sum(number, lines)));
+                state.request_seal(Epoch(epoch));
+                checkpoint(state, &disk, epoch);
+                kept.borrow_mut().let_go();
+            };
+            let (one, other) = (open(), open());
+            put(&one, 1, 7);
+            put(&other, 2, 8);
+            let lines = if stays { 7 } else { 8 };
+            let expected = || (0..30).map(|number| Some(sum(number, lines)));
+            assert!(one.1.borrow_mut().get_all((0..30).map(key)).into_iter().eq(expected()));
+            for (number, expected) in (0..30).zip(expected()) {
+                assert_eq!(one.1.borrow_mut().take(&key(number)), expected, "{space:?}");
+            }
+        }
+    }
+
+    /// A name is put once; read after a restart, it stays in memory even when `read` is cleared.
+    #[test]
+    fn what_is_read_often_comes_back_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::open(directory.path(), 1 << 20).unwrap();
-        let state = WorkerState::new(Some(disk.clone()), 0, 1);
-        let days: Rc<RefCell<Kept<DatedKey, Sides>>> = state.kept(Space::Days);
-        days.borrow_mut().begin(1);
-        (0..30).for_each(|number| days.borrow_mut().put(key(number), sum(number, 7)));
+        let life = || {
+            let state = WorkerState::new(Some(disk.clone()), 0, 1);
+            let names: Rc<RefCell<Kept<DatedKey, Sides>>> = state.kept(Space::Names);
+            (state, names)
+        };
+        let (state, names) = life();
+        names.borrow_mut().put(key(1), sum(1, 7));
         state.request_seal(Epoch(1));
         checkpoint(&state, &disk, 1);
-        days.borrow_mut().begin(2);
-        let other = WorkerState::new(Some(disk.clone()), 0, 1);
-        let others: Rc<RefCell<Kept<DatedKey, Sides>>> = other.kept(Space::Days);
-        others.borrow_mut().begin(2);
-        (0..30).for_each(|number| others.borrow_mut().remove(key(number)));
-        other.request_seal(Epoch(2));
-        checkpoint(&other, &disk, 2);
-        let values = days.borrow_mut().get_all((0..30).map(key));
-        assert!(values.into_iter().eq((0..30).map(|number| Some(sum(number, 7)))));
+        let (_, names) = life();
+        assert!(names.borrow_mut().contains(&key(1)));
+        let names = names.borrow();
+        let clean = names.clean.as_ref().unwrap();
+        assert!(clean.get(&key(1).encode(Space::Names)).is_some());
     }
 
     #[test]
