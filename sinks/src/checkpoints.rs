@@ -29,7 +29,7 @@ use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 use trueup_ledger::Epoch;
 
-use crate::chunks::FileWriter;
+use crate::chunks::{Desk, FileWriter};
 use crate::error::SinkError;
 use crate::record::sha256_hex;
 use crate::schema::base_properties;
@@ -47,6 +47,10 @@ const FORMAT_VERSION: u32 = 6;
 
 /// How many bytes of keys and values a part holds, about.
 const PART_BYTES: usize = 32 << 20;
+
+/// How many of them are handed on and written together, as a row group: they stay in the caches of who
+/// sorts, stores and copies them, and take no new memory.
+const PIECE_BYTES: usize = 2 << 20;
 
 /// One copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,10 +177,10 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Returns none, with room for as many as a part holds.
+    /// Returns none, with room for as many as are written together.
     #[must_use]
     pub fn with_room() -> Pairs {
-        Pairs { bytes: Vec::with_capacity(PART_BYTES + PART_BYTES / 64), ends: Vec::new() }
+        Pairs { bytes: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 64), ends: Vec::new() }
     }
 
     /// Adds a key with its value, or without one.
@@ -193,10 +197,10 @@ impl Pairs {
         self.ends.clear();
     }
 
-    /// Says whether it is as much as a part should hold.
+    /// Says whether it is as much as is written together.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= PART_BYTES
+        self.bytes.len() >= PIECE_BYTES
     }
 
     /// Says whether there is none.
@@ -220,8 +224,12 @@ impl Pairs {
 pub struct CopyWriter<'s> {
     store: &'s dyn Store,
     epoch: Epoch,
-    /// What is to be the next part.
+    /// What is to be written next.
     open: Pairs,
+    /// The part that has some row groups, but not yet all.
+    part: Option<PartWriter>,
+    /// That of the part before.
+    desk: Option<Desk>,
     parts: Vec<Part>,
 }
 
@@ -229,7 +237,8 @@ impl<'s> CopyWriter<'s> {
     /// Begins a copy of the state at `epoch`.
     #[must_use]
     pub fn new(store: &'s dyn Store, epoch: Epoch) -> CopyWriter<'s> {
-        CopyWriter { store, epoch, open: Pairs::default(), parts: Vec::new() }
+        let (open, parts) = Default::default();
+        CopyWriter { store, epoch, open, part: None, desk: None, parts }
     }
 
     /// Adds a key with its value, or without one where it was removed. Keys come in order, each
@@ -245,7 +254,7 @@ impl<'s> CopyWriter<'s> {
         self.write_open()
     }
 
-    /// Writes what is open as a part, and keeps its room.
+    /// Writes what is open, and keeps its room.
     fn write_open(&mut self) -> Result<(), SinkError> {
         let mut full = std::mem::take(&mut self.open);
         self.write(&full)?;
@@ -254,7 +263,7 @@ impl<'s> CopyWriter<'s> {
         Ok(())
     }
 
-    /// Writes a part of its own. Its keys come behind all that were added before.
+    /// Adds many keys at once, behind all that were added before.
     ///
     /// # Errors
     /// What the store says.
@@ -267,12 +276,28 @@ impl<'s> CopyWriter<'s> {
         if pairs.is_empty() {
             return Ok(());
         }
-        let bytes = encode(pairs).map_err(SinkError::parquet(PARTS))?;
+        let parquet = SinkError::parquet(PARTS);
+        let mut part = match self.part.take() {
+            Some(part) => part,
+            None => PartWriter::new(self.desk.take()).map_err(&parquet)?,
+        };
+        part.add(pairs).map_err(&parquet)?;
+        if part.plain_bytes >= PART_BYTES {
+            return self.close(part);
+        }
+        self.part = Some(part);
+        Ok(())
+    }
+
+    fn close(&mut self, part: PartWriter) -> Result<(), SinkError> {
+        let changes = part.changes;
+        let (bytes, mut desk) = part.file.finish().map_err(SinkError::parquet(PARTS))?;
         let sha256 = sha256_hex(&bytes);
         let path = format!("{PARTS}{:020}-{}.parquet", self.epoch.0, &sha256[..16]);
         create(self.store, &path, &bytes)?;
-        let changes = pairs.ends.len() as u64;
         self.parts.push(Part { path, changes, bytes: bytes.len() as u64, sha256 });
+        desk.take_back(bytes);
+        self.desk = Some(desk);
         Ok(())
     }
 
@@ -282,18 +307,38 @@ impl<'s> CopyWriter<'s> {
     /// What the store says.
     pub fn finish(mut self) -> Result<Vec<Part>, SinkError> {
         self.write_open()?;
+        if let Some(part) = self.part.take() {
+            self.close(part)?;
+        }
         Ok(self.parts)
     }
 }
 
-fn encode(pairs: &Pairs) -> Result<Vec<u8>, ParquetError> {
-    let (keys, values): (Vec<_>, Vec<_>) = pairs.iter().unzip();
-    let mut file = FileWriter::new(&schema(), base_properties().build())?;
-    let mut group = file.group()?;
-    group.required(&keys)?;
-    group.optional(&values)?;
-    group.close()?;
-    file.finish()
+/// A part that is being written to memory.
+struct PartWriter {
+    file: FileWriter,
+    changes: u64,
+    /// How many bytes its keys and values have.
+    plain_bytes: usize,
+}
+
+impl PartWriter {
+    fn new(desk: Option<Desk>) -> Result<PartWriter, ParquetError> {
+        let desk = desk.map_or_else(Desk::new, Ok)?;
+        let file = FileWriter::new(&schema(), base_properties().build(), desk)?;
+        Ok(PartWriter { file, changes: 0, plain_bytes: 0 })
+    }
+
+    fn add(&mut self, pairs: &Pairs) -> Result<(), ParquetError> {
+        let (keys, values): (Vec<_>, Vec<_>) = pairs.iter().unzip();
+        let mut group = self.file.group()?;
+        group.required(&keys)?;
+        group.optional(&values)?;
+        group.close()?;
+        self.changes += keys.len() as u64;
+        self.plain_bytes += pairs.bytes.len();
+        Ok(())
+    }
 }
 
 fn create(store: &dyn Store, path: &str, bytes: &[u8]) -> Result<(), SinkError> {

@@ -126,26 +126,54 @@ impl Plain for &[u8] {
 /// A Parquet file that is being written to memory.
 pub(crate) struct FileWriter {
     file: SerializedFileWriter<Vec<u8>>,
+    desk: Desk,
+}
+
+/// What files are made with, one after the other: memory that is taken anew has to be cleared first.
+pub(crate) struct Desk {
     zstd: Compressor<'static>,
+    /// The values of the page that is being made.
+    plain: Vec<u8>,
+    /// Room for the next file.
+    room: Vec<u8>,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Result<Desk> {
+        Ok(Desk { zstd: Compressor::new(LEVEL)?, plain: Vec::new(), room: Vec::new() })
+    }
+
+    /// Takes back the room of a file that nobody needs any more.
+    pub(crate) fn take_back(&mut self, mut file: Vec<u8>) {
+        file.clear();
+        self.room = file;
+    }
 }
 
 impl FileWriter {
-    pub(crate) fn new(schema: &Schema, properties: WriterProperties) -> Result<FileWriter> {
+    pub(crate) fn new(
+        schema: &Schema,
+        properties: WriterProperties,
+        mut desk: Desk,
+    ) -> Result<FileWriter> {
         let schema = ArrowSchemaConverter::new().convert(schema)?.root_schema_ptr();
-        let file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
-        Ok(FileWriter { file, zstd: Compressor::new(LEVEL)? })
+        let room = std::mem::take(&mut desk.room);
+        Ok(FileWriter {
+            file: SerializedFileWriter::new(room, schema, Arc::new(properties))?,
+            desk,
+        })
     }
 
     /// Begins a row group, whose columns are written one after the other.
     pub(crate) fn group(&mut self) -> Result<GroupWriter<'_>> {
         let columns = self.file.schema_descr().columns().to_vec();
         let columns = columns.into_iter();
-        Ok(GroupWriter { group: self.file.next_row_group()?, columns, zstd: &mut self.zstd })
+        Ok(GroupWriter { group: self.file.next_row_group()?, columns, desk: &mut self.desk })
     }
 
-    /// Writes the footer, and returns the bytes of the file.
-    pub(crate) fn finish(self) -> Result<Vec<u8>> {
-        self.file.into_inner()
+    /// Writes the footer, and returns the bytes of the file and the desk for the next one.
+    pub(crate) fn finish(self) -> Result<(Vec<u8>, Desk)> {
+        Ok((self.file.into_inner()?, self.desk))
     }
 }
 
@@ -153,7 +181,7 @@ impl FileWriter {
 pub(crate) struct GroupWriter<'f> {
     group: SerializedRowGroupWriter<'f, Vec<u8>>,
     columns: std::vec::IntoIter<ColumnDescPtr>,
-    zstd: &'f mut Compressor<'static>,
+    desk: &'f mut Desk,
 }
 
 impl GroupWriter<'_> {
@@ -169,7 +197,7 @@ impl GroupWriter<'_> {
     }
 
     fn column<T: Plain>(&mut self, values: &[T], rows: Option<&[u32]>) -> Result<()> {
-        let mut pages = Pages::new(self.zstd);
+        let mut pages = Pages::new(self.desk);
         if let Some(dictionary) = Dictionary::of(values) {
             pages.dictionary(&dictionary.values)?;
             for places in arranged(&dictionary.places, rows).chunks(PAGE_VALUES) {
@@ -188,7 +216,7 @@ impl GroupWriter<'_> {
 
     /// Writes the next column, which lacks values in some rows. It gets no statistics.
     pub(crate) fn optional<T: Plain>(&mut self, values: &[Option<T>]) -> Result<()> {
-        let mut pages = Pages::new(self.zstd);
+        let mut pages = Pages::new(self.desk);
         let mut present: Vec<T> = Vec::with_capacity(values.len().min(PAGE_VALUES));
         for values in values.chunks(PAGE_VALUES) {
             present.clear();
@@ -263,20 +291,20 @@ struct Chunk {
 }
 
 /// The pages of a chunk that is being written.
-struct Pages<'z> {
+struct Pages<'d> {
     bytes: TrackedWrite<Vec<u8>>,
-    zstd: &'z mut Compressor<'static>,
+    desk: &'d mut Desk,
     uncompressed: usize,
     encodings: Vec<Encoding>,
     first_data: usize,
 }
 
-impl<'z> Pages<'z> {
-    fn new(zstd: &'z mut Compressor<'static>) -> Pages<'z> {
+impl<'d> Pages<'d> {
+    fn new(desk: &'d mut Desk) -> Pages<'d> {
         let bytes = TrackedWrite::new(Vec::new());
         Pages {
             bytes,
-            zstd,
+            desk,
             uncompressed: 0,
             encodings: vec![Encoding::PLAIN, Encoding::RLE],
             first_data: 0,
@@ -289,43 +317,41 @@ impl<'z> Pages<'z> {
     }
 
     fn dictionary<T: Plain>(&mut self, values: &[T]) -> Result<()> {
-        let mut plain = Vec::new();
-        values.iter().for_each(|value| value.put(&mut plain));
+        self.desk.plain.clear();
+        values.iter().for_each(|value| value.put(&mut self.desk.plain));
         self.encodings.push(Encoding::RLE_DICTIONARY);
         let (num_values, encoding) = (count(values.len())?, Encoding::PLAIN);
-        self.write(&plain, |buf| Page::DictionaryPage {
-            buf,
-            num_values,
-            encoding,
-            is_sorted: false,
-        })?;
+        self.write(|buf| Page::DictionaryPage { buf, num_values, encoding, is_sorted: false })?;
         self.first_data = self.bytes.bytes_written();
         Ok(())
     }
 
     fn places(&mut self, places: &[u32], width: u8) -> Result<()> {
-        let mut bytes = vec![width];
-        put_hybrid(&mut bytes, places, width);
-        self.data(&bytes, places.len(), Encoding::RLE_DICTIONARY)
+        let plain = &mut self.desk.plain;
+        plain.clear();
+        plain.push(width);
+        put_hybrid(plain, places, width);
+        self.data(places.len(), Encoding::RLE_DICTIONARY)
     }
 
     /// Writes values with the levels that say where they are, if some are absent.
     fn plain<T: Plain>(&mut self, values: &[T], levels: Option<&[u32]>) -> Result<()> {
-        let room = T::room(values) + levels.map_or(0, <[u32]>::len) / 8 + 16;
-        let mut bytes = Vec::with_capacity(room);
+        let plain = &mut self.desk.plain;
+        plain.clear();
+        plain.reserve(T::room(values) + levels.map_or(0, <[u32]>::len) / 8 + 16);
         if let Some(levels) = levels {
             let mut packed = Vec::new();
             put_hybrid(&mut packed, levels, 1);
-            bytes.extend_from_slice(&count(packed.len())?.to_le_bytes());
-            bytes.append(&mut packed);
+            plain.extend_from_slice(&count(packed.len())?.to_le_bytes());
+            plain.append(&mut packed);
         }
-        values.iter().for_each(|value| value.put(&mut bytes));
-        self.data(&bytes, levels.map_or(values.len(), <[u32]>::len), Encoding::PLAIN)
+        values.iter().for_each(|value| value.put(plain));
+        self.data(levels.map_or(values.len(), <[u32]>::len), Encoding::PLAIN)
     }
 
-    fn data(&mut self, bytes: &[u8], values: usize, encoding: Encoding) -> Result<()> {
+    fn data(&mut self, values: usize, encoding: Encoding) -> Result<()> {
         let num_values = count(values)?;
-        self.write(bytes, |buf| Page::DataPage {
+        self.write(|buf| Page::DataPage {
             buf,
             num_values,
             encoding,
@@ -335,9 +361,10 @@ impl<'z> Pages<'z> {
         })
     }
 
-    fn write(&mut self, plain: &[u8], page: impl FnOnce(Bytes) -> Page) -> Result<()> {
-        let page = page(Bytes::from(self.zstd.compress(plain)?));
-        let page = CompressedPage::new(page, plain.len());
+    /// Writes what is on the desk as a page.
+    fn write(&mut self, page: impl FnOnce(Bytes) -> Page) -> Result<()> {
+        let Desk { zstd, plain, .. } = &mut *self.desk;
+        let page = CompressedPage::new(page(Bytes::from(zstd.compress(plain)?)), plain.len());
         let written = SerializedPageWriter::new(&mut self.bytes).write_page(page)?;
         self.uncompressed += written.uncompressed_size;
         Ok(())
@@ -376,8 +403,10 @@ impl<T: Plain> Dictionary<T> {
             return None;
         }
         let most = DICTIONARY_VALUES.min(values.len() / 2);
-        let mut known: HashMap<T, u32> = HashMap::new();
-        let mut distinct = Vec::new();
+        // Where hardly any two of the sample are equal there are about as many as there may be.
+        let likely = if seen.len() * 2 > looked_at { most } else { seen.len() };
+        let mut known: HashMap<T, u32> = HashMap::with_capacity(likely);
+        let mut distinct = Vec::with_capacity(likely);
         let mut places = Vec::with_capacity(values.len());
         let mut last = None;
         for value in values {

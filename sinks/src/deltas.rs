@@ -5,13 +5,14 @@
 //! the name is taken by other bytes (left by a crash, or by a second cluster that is about to be
 //! fenced), the file gets a name of its own, and only the commit says which one counts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
-use trueup_ledger::table::ColumnData;
+use trueup_ledger::table::{ColumnData, Row};
 use trueup_ledger::{Amount, Epoch, Scale, Table, Timestamp, View};
 
-use crate::chunks::{FileWriter, GroupWriter};
+use crate::chunks::{Desk, FileWriter, GroupWriter};
 use crate::error::SinkError;
 use crate::record::{FileEntry, sha256_hex};
 use crate::schema::{ROW_GROUP_ROWS, delta_properties, delta_schema};
@@ -38,11 +39,14 @@ pub fn write_deltas(
     }
     let mut files = Vec::with_capacity(by_view.len());
     let mut totals = BTreeMap::new();
+    let mut desk = Desk::new().map_err(SinkError::parquet("deltas"))?;
     for (view, tables) in by_view {
         let path = dated_path(&format!("deltas/{}", view.name()), commit_date, epoch, worker);
-        let bytes = encode_deltas(&path, view, &tables, epoch, scale)?;
+        let bytes;
+        (bytes, desk) = encode_deltas(&path, view, &tables, (epoch, scale), desk)?;
         let rows = tables.iter().map(|table| table.len() as u64).sum();
         files.push(stage(store, path, view.name(), rows, &bytes)?);
+        desk.take_back(bytes);
         let mut sum = ViewTotals::default();
         for table in &tables {
             sum.add(&ViewTotals::of(table, scale)?, scale)?;
@@ -82,17 +86,17 @@ pub(crate) fn stage(
     Ok(FileEntry { path, view: view.to_owned(), rows, bytes: bytes.len() as u64, sha256 })
 }
 
-/// Encodes the changes of one view as the bytes of a file.
-pub(crate) fn encode_deltas(
+/// Encodes the changes of one view as the bytes of a file; returns them and the desk.
+fn encode_deltas(
     path: &str,
     view: View,
     tables: &[Table],
-    epoch: Epoch,
-    scale: Scale,
-) -> Result<Vec<u8>, SinkError> {
+    (epoch, scale): (Epoch, Scale),
+    desk: Desk,
+) -> Result<(Vec<u8>, Desk), SinkError> {
     let parquet = SinkError::parquet(path);
     let schema = delta_schema(view, scale);
-    let mut file = FileWriter::new(&schema, delta_properties()).map_err(&parquet)?;
+    let mut file = FileWriter::new(&schema, delta_properties(), desk).map_err(&parquet)?;
     let rows = Rows { path, view, tables, epoch, scale };
     for group in clustered(tables, ROW_GROUP_ROWS) {
         let mut writer = file.group().map_err(&parquet)?;
@@ -107,8 +111,8 @@ type Pick = (u32, u32);
 
 /// The rows of one row group.
 struct Group {
-    /// Its rows in the order of the tables.
-    picks: Vec<Pick>,
+    /// Its rows in the order of the tables; `None` where it has all.
+    picks: Option<Vec<Pick>>,
     /// Where each of them is written. Columns are read from one end to the other and written to as many
     /// places as there are tenants, each of which goes forward too; the other way round each read would
     /// wait for memory.
@@ -144,21 +148,29 @@ fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
         next[place] = start;
         start += counts[place].1;
     }
-    let room = tenants.len().min(group_rows);
-    let group = || Group { picks: Vec::with_capacity(room), places: Vec::with_capacity(room) };
-    let mut groups: Vec<Group> = Vec::new();
-    groups.resize_with(tenants.len().div_ceil(group_rows), group);
+    // A group has far fewer than 2^32 rows.
+    let within = |place: usize| u32::try_from(place % group_rows).unwrap_or(u32::MAX);
+    if tenants.len() <= group_rows {
+        let mut places = Vec::with_capacity(tenants.len());
+        for tenant in tenants {
+            places.push(u32::try_from(next[tenant]).unwrap_or(u32::MAX));
+            next[tenant] += 1;
+        }
+        return if places.is_empty() { Vec::new() } else { vec![Group { picks: None, places }] };
+    }
+    let room = || (Vec::with_capacity(group_rows), Vec::with_capacity(group_rows));
+    let mut groups: Vec<(Vec<Pick>, Vec<u32>)> = Vec::new();
+    groups.resize_with(tenants.len().div_ceil(group_rows), room);
     let mut tenants = tenants.into_iter();
     for (table, number) in tables.iter().zip(0_u32..) {
         for (row, tenant) in (0..).zip(tenants.by_ref().take(table.len())) {
-            let group = &mut groups[next[tenant] / group_rows];
-            group.picks.push((number, row));
-            // A group has far fewer than 2^32 rows.
-            group.places.push(u32::try_from(next[tenant] % group_rows).unwrap_or(u32::MAX));
+            let (picks, places) = &mut groups[next[tenant] / group_rows];
+            picks.push((number, row));
+            places.push(within(next[tenant]));
             next[tenant] += 1;
         }
     }
-    groups
+    groups.into_iter().map(|(picks, places)| Group { picks: Some(picks), places }).collect()
 }
 
 fn text(column: &ColumnData, row: usize) -> &[u8] {
@@ -183,32 +195,32 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn write(&self, writer: &mut GroupWriter<'_>, group: &Group) -> Result<(), SinkError> {
         let parquet = SinkError::parquet(self.path);
-        let Group { picks, places } = group;
-        let epochs = vec![self.epoch.0.cast_signed(); picks.len()];
+        let places = group.places.as_slice();
+        let epochs = vec![self.epoch.0.cast_signed(); places.len()];
         writer.required_at(&epochs, places).map_err(&parquet)?;
-        let diffs = self.gather(picks, |table| table.diffs());
-        let diffs: Vec<i32> = diffs.into_iter().map(i32::from).collect();
+        let diffs = self.gather(group, |table| table.diffs());
+        let diffs: Vec<i32> = diffs.iter().map(|diff| i32::from(*diff)).collect();
         writer.required_at(&diffs, places).map_err(&parquet)?;
         for column in 0..self.view.columns().len() {
             match &self.tables[0].columns()[column] {
-                ColumnData::Text { .. } => writer.required_at(&self.texts(column, picks), places),
+                ColumnData::Text { .. } => writer.required_at(&self.texts(column, group), places),
                 ColumnData::Amount(_) => {
-                    let units = self.gather(picks, |table| match &table.columns()[column] {
+                    let units = self.gather(group, |table| match &table.columns()[column] {
                         ColumnData::Amount(all) => all,
                         _ => &[],
                     });
-                    self.check_width(column, picks, &units)?;
+                    self.check_width(column, group, &units)?;
                     writer.required_at(&units, places)
                 }
                 ColumnData::Integer(_) | ColumnData::Instant(_) => {
-                    let numbers = self.gather(picks, |table| match &table.columns()[column] {
+                    let numbers = self.gather(group, |table| match &table.columns()[column] {
                         ColumnData::Integer(all) | ColumnData::Instant(all) => all,
                         _ => &[],
                     });
                     writer.required_at(&numbers, places)
                 }
                 ColumnData::Date(_) => {
-                    let dates = self.gather(picks, |table| match &table.columns()[column] {
+                    let dates = self.gather(group, |table| match &table.columns()[column] {
                         ColumnData::Date(all) => all,
                         _ => &[],
                     });
@@ -220,24 +232,48 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Returns the picked values of one column of every table.
-    fn gather<T: Copy>(&self, picks: &[Pick], column: impl Fn(&Table) -> &[T]) -> Vec<T> {
+    /// Returns the values that a group has of one column of every table.
+    fn gather<'t, T: Copy>(
+        &'t self,
+        group: &Group,
+        column: impl Fn(&'t Table) -> &'t [T],
+    ) -> Cow<'t, [T]> {
         let columns: Vec<&[T]> = self.tables.iter().map(column).collect();
-        picks.iter().map(|(table, row)| columns[*table as usize][*row as usize]).collect()
+        match (&group.picks, columns.as_slice()) {
+            (None, [only]) => Cow::Borrowed(only),
+            (None, several) => Cow::Owned(several.concat()),
+            (Some(picks), all) => {
+                let value = |(table, row): &Pick| all[*table as usize][*row as usize];
+                Cow::Owned(picks.iter().map(value).collect())
+            }
+        }
     }
 
-    fn texts(&self, column: usize, picks: &[Pick]) -> Vec<&[u8]> {
-        let columns: Vec<_> = self.tables.iter().map(|table| &table.columns()[column]).collect();
+    fn texts(&self, column: usize, group: &Group) -> Vec<&[u8]> {
+        let columns = self.tables.iter().map(|table| &table.columns()[column]);
+        let Some(picks) = &group.picks else {
+            let mut texts = Vec::with_capacity(group.places.len());
+            for column in columns {
+                let ColumnData::Text { ends, bytes } = column else { continue };
+                let mut start = 0;
+                texts.extend(ends.iter().map(|end| {
+                    let text = &bytes.as_bytes()[start..*end];
+                    start = *end;
+                    text
+                }));
+            }
+            return texts;
+        };
+        let columns: Vec<_> = columns.collect();
         let value = |(table, row): &Pick| text(columns[*table as usize], *row as usize);
         picks.iter().map(value).collect()
     }
 
-    fn check_width(&self, column: usize, picks: &[Pick], units: &[i128]) -> Result<(), SinkError> {
+    fn check_width(&self, column: usize, group: &Group, units: &[i128]) -> Result<(), SinkError> {
         let limit = Amount::MAX_SUM.0.unsigned_abs();
         let wide = units.iter().position(|units| units.unsigned_abs() > limit);
         let Some(place) = wide else { return Ok(()) };
-        let (table, row) = picks[place];
-        let row = self.tables[table as usize].row(row as usize);
+        let row = self.row(group, place);
         let key = row[..self.view.key_columns()].iter().map(|datum| datum.display(self.scale));
         Err(SinkError::AmountTooWide {
             view: self.view,
@@ -245,6 +281,22 @@ impl Rows<'_> {
             row: key.collect::<Vec<_>>().join(" / "),
             units: units[place],
         })
+    }
+
+    /// Returns a row of a group, in the order of the tables.
+    fn row(&self, group: &Group, mut place: usize) -> Row {
+        if let Some(picks) = &group.picks {
+            let (table, row) = picks[place];
+            return self.tables[table as usize].row(row as usize);
+        }
+        let mut tables = self.tables.iter();
+        loop {
+            match tables.next() {
+                Some(table) if place < table.len() => return table.row(place),
+                Some(table) => place -= table.len(),
+                None => unreachable!("a group has as many rows as its tables"),
+            }
+        }
     }
 }
 
@@ -255,11 +307,18 @@ mod tests {
 
     use super::*;
 
+    fn rows_of(tables: &[Table]) -> Vec<Pick> {
+        let rows = |(table, number): (&Table, u32)| {
+            (0_u32..).take(table.len()).map(move |row| (number, row))
+        };
+        tables.iter().zip(0..).flat_map(rows).collect()
+    }
+
     proptest! {
         #[test]
         fn rows_of_a_tenant_follow_each_other_over_all_groups(
             tables in prop::collection::vec(prop::collection::vec(0..5_u8, 0..20), 0..4),
-            group_rows in 1..8_usize,
+            group_rows in 1..30_usize,
         ) {
             let mut rows: Vec<(u8, Pick)> = Vec::new();
             let tables: Vec<Table> = (0_u32..).zip(tables).map(|(number, tenants)| {
@@ -279,9 +338,12 @@ mod tests {
             let mut written: Vec<Pick> = Vec::new();
             for (number, group) in groups.iter().enumerate() {
                 let is_last = number + 1 == groups.len();
-                prop_assert!(group.picks.len() == group_rows || is_last && !group.picks.is_empty());
-                prop_assert!(group.picks.is_sorted());
-                let mut placed: Vec<_> = group.places.iter().zip(&group.picks).collect();
+                let all = || rows_of(&tables);
+                let picks = group.picks.clone().unwrap_or_else(all);
+                prop_assert!(picks.len() == group_rows || is_last && !picks.is_empty());
+                prop_assert!(picks.is_sorted());
+                prop_assert_eq!(picks.len(), group.places.len());
+                let mut placed: Vec<_> = group.places.iter().zip(&picks).collect();
                 placed.sort_unstable();
                 prop_assert!(placed.iter().map(|(place, _)| **place as usize).eq(0..placed.len()));
                 written.extend(placed.into_iter().map(|(_, pick)| *pick));

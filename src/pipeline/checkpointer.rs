@@ -366,10 +366,13 @@ impl Changed {
     }
 }
 
+/// How many pieces of a checkpoint may wait for the thread that is next.
+const AHEAD: usize = 4;
+
 /// Puts what is sealed in order and encodes it, in a thread of its own: the end of a run waits for its
 /// last checkpoint, and so does whoever has used up the memory.
 fn encoded<'s>(scope: &'s Scope<'s, '_>, parts: &'s [Sealed]) -> Receiver<Arc<Lent>> {
-    let (filled, pairs) = bounded(1);
+    let (filled, pairs) = bounded(AHEAD);
     let (home, returned) = unbounded();
     scope.spawn(move || {
         let empty = || returned.try_recv().unwrap_or_else(|_| Pairs::with_room());
@@ -425,7 +428,7 @@ impl<'s> Copying<'s> {
         epoch: Epoch,
         mut renewal: Renewal,
     ) -> Copying<'s> {
-        let (added, pairs) = bounded::<Arc<Lent>>(1);
+        let (added, pairs) = bounded::<Arc<Lent>>(AHEAD);
         let thread = scope.spawn(move || {
             let mut copy = CopyWriter::new(store, epoch);
             pairs.iter().try_for_each(|lent| renewal.merge(&lent.pairs, &mut copy))?;

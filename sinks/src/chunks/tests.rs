@@ -30,7 +30,7 @@ struct Group {
 
 fn write(groups: &[Group]) -> Bytes {
     let properties = WriterProperties::builder().build();
-    let mut file = FileWriter::new(&schema(), properties).unwrap();
+    let mut file = FileWriter::new(&schema(), properties, Desk::new().unwrap()).unwrap();
     for group in groups {
         let mut writer = file.group().unwrap();
         let texts: Vec<&[u8]> = group.texts.iter().map(String::as_bytes).collect();
@@ -45,7 +45,7 @@ fn write(groups: &[Group]) -> Bytes {
         writer.optional(&bytes).unwrap();
         writer.close().unwrap();
     }
-    Bytes::from(file.finish().unwrap())
+    Bytes::from(file.finish().unwrap().0)
 }
 
 fn given<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
