@@ -31,20 +31,36 @@ pub fn content_hash(canonical: &[u8]) -> u128 {
 }
 
 /// Appends `value` as LEB128.
-pub fn put_varint(out: &mut Vec<u8>, mut value: u128) {
-    // Nearly all values fit a register, where shifting costs least.
-    let mut low = loop {
-        match u64::try_from(value) {
-            Ok(low) => break low,
-            Err(_) => out.push((value & 0x7f) as u8 | 0x80),
-        }
-        value >>= 7;
-    };
-    while low >= 0x80 {
-        out.push((low & 0x7f) as u8 | 0x80);
-        low >>= 7;
+#[inline]
+pub fn put_varint(out: &mut Vec<u8>, value: u128) {
+    match u64::try_from(value) {
+        Ok(low) if low < 0x80 => out.push((low & 0x7f) as u8),
+        Ok(low) if low < 1 << 56 => put_eight(out, low),
+        _ => put_wide(out, value),
     }
-    out.push((low & 0x7f) as u8);
+}
+
+/// Appends what takes eight bytes or less, made at once.
+fn put_eight(out: &mut Vec<u8>, value: u64) {
+    let bits = u64::BITS - value.leading_zeros();
+    let length = bits.div_ceil(7).max(1) as usize;
+    // Seven bits go into each byte: halves of 28 bits first, then quarters of 14, then eighths of 7.
+    let halves = (value & 0x0fff_ffff) | ((value << 4) & 0x0fff_ffff_0000_0000);
+    let quarters = (halves & 0x0000_3fff_0000_3fff) | ((halves << 2) & 0x3fff_0000_3fff_0000);
+    let eighths = (quarters & 0x007f_007f_007f_007f) | ((quarters << 1) & 0x7f00_7f00_7f00_7f00);
+    // All but the last say that there is more.
+    let more = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+    let start = out.len();
+    out.extend_from_slice(&(eighths | more).to_le_bytes());
+    out.truncate(start + length);
+}
+
+fn put_wide(out: &mut Vec<u8>, mut value: u128) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push((value & 0x7f) as u8);
 }
 
 /// Appends `value` as LEB128 in zigzag, so that small negative numbers are short.
@@ -374,6 +390,31 @@ mod tests {
         #[test]
         fn damage_is_an_error_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = Event::decode(&bytes);
+        }
+    }
+
+    /// Around every number of bits, against the definition of LEB128.
+    #[test]
+    fn numbers_of_any_length_are_written_as_leb128() {
+        let edges = (0..128).map(|bits| 1_u128 << bits).flat_map(|edge| [edge - 1, edge, edge + 1]);
+        let mixed = (0..128).map(|bits| 0x5a5a_3c3c_9669_0ff0_1234_5678_9abc_def0 >> bits);
+        for value in edges.chain(mixed).chain([u128::MAX]) {
+            let mut expected = vec![9];
+            let mut rest = value;
+            while rest >= 0x80 {
+                expected.push((rest & 0x7f) as u8 | 0x80);
+                rest >>= 7;
+            }
+            expected.push((rest & 0x7f) as u8);
+            let mut written = vec![9];
+            put_varint(&mut written, value);
+            assert_eq!(written, expected, "{value}");
+            assert_eq!(Reader::new(&written[1..]).varint(), Ok(value));
+        }
+        for value in [0, -1, 1, i128::MIN, i128::MAX, i128::from(i64::MIN)] {
+            let mut written = Vec::new();
+            put_signed(&mut written, value);
+            assert_eq!(Reader::new(&written).signed(), Ok(value));
         }
     }
 
