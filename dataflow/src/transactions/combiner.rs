@@ -50,6 +50,15 @@ impl<K: Copy + Eq + Hash> Combiner<K> {
         self.expected = self.out.len();
         std::mem::take(&mut self.out)
     }
+
+    /// Takes back the room of what [`Combiner::take`] gave, if whom it was sent to has left it: memory that
+    /// is used again needs no zeroing.
+    pub(super) fn take_back(&mut self, mut sent: Vec<(K, Sides)>) {
+        sent.clear();
+        if self.out.capacity() == 0 {
+            self.out = sent;
+        }
+    }
 }
 
 fn is_change<K>((_, sides): &(K, Sides)) -> bool {

@@ -214,6 +214,11 @@ impl Emitter {
             accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
         }
     }
+
+    /// Takes back the room of movements that have been sent.
+    pub(crate) fn take_back(&mut self, sent: Movements) {
+        self.movements.take_back(sent);
+    }
 }
 
 /// The books that a worker has met. Their names stay, since there are few of them.

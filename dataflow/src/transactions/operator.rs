@@ -123,6 +123,7 @@ fn build<'s, 'i>(
                 clearing.session(&held.0[9]).give_container(&mut emitted.clearing);
                 names.session(&held.0[10]).give_container(&mut emitted.names);
                 accepted.session(&held.0[11]).give_container(&mut emitted.accepted);
+                schedule.resolver.emitter().take_back(emitted.movements);
             }
         }
     });
@@ -199,13 +200,14 @@ impl Schedule {
 
     fn queue(&mut self, held: Held) -> &mut Waiting {
         let time = held.time();
-        // Events come in the first round alone.
-        let events = if time.inner == 0 { self.expected } else { 0 };
-        self.waiting.entry((time.outer, time.inner)).or_insert_with(|| Waiting {
-            held,
-            events: Vec::with_capacity(events),
-            mail: Vec::new(),
-            begins: false,
+        self.waiting.entry((time.outer, time.inner)).or_insert_with(|| {
+            // Events come in the first round alone.
+            let mut events = Vec::new();
+            if time.inner == 0 {
+                events = self.resolver.room();
+                events.reserve(self.expected);
+            }
+            Waiting { held, events, mail: Vec::new(), begins: false }
         })
     }
 

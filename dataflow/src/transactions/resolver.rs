@@ -35,6 +35,8 @@ pub(crate) struct Resolver {
     clock: EpochClock,
     emitter: Emitter,
     touched: HashMap<TransactionKey, InEpoch, KeyHasher>,
+    /// What the events of an epoch took that is done.
+    room: Vec<EventRecord>,
 }
 
 /// What there is to do at one time.
@@ -62,11 +64,17 @@ impl Resolver {
         clock: EpochClock,
     ) -> Resolver {
         let emitter = Emitter::new(&rules);
-        Resolver { store, scale, rules, clock, emitter, touched: HashMap::default() }
+        let (touched, room) = Default::default();
+        Resolver { store, scale, rules, clock, emitter, touched, room }
     }
 
     pub(crate) fn emitter(&mut self) -> &mut Emitter {
         &mut self.emitter
+    }
+
+    /// Returns room for the events of an epoch, of about as many as the last one had.
+    pub(crate) fn room(&mut self) -> Vec<EventRecord> {
+        std::mem::take(&mut self.room)
     }
 
     /// Does one step of an epoch and returns what is to be sent. Steps come in order; the first of
@@ -75,7 +83,9 @@ impl Resolver {
         self.store.borrow_mut().begin(epoch);
         let mut outbox = Vec::new();
         if !step.events.is_empty() {
-            self.events(self.clock.at(epoch), step.events, &mut outbox);
+            let mut events = step.events;
+            self.events(self.clock.at(epoch), &mut events, &mut outbox);
+            self.room = events;
         }
         self.mail(step.mail, &mut outbox);
         if let Some(phase) = step.begins {
@@ -84,13 +94,14 @@ impl Resolver {
         outbox
     }
 
-    fn events(&mut self, time: i64, mut records: Vec<EventRecord>, outbox: &mut Vec<Mail>) {
+    /// Takes all events of an epoch, and leaves their room.
+    fn events(&mut self, time: i64, records: &mut Vec<EventRecord>, outbox: &mut Vec<Mail>) {
         assert!(self.touched.is_empty(), "the epoch before has emitted");
         self.emitter.expect(records.len());
         // Equal records are judged in the order of their origin, so that a re-run counts the same
         // ones as duplicates.
         records.sort_unstable_by_key(|record| (record.key, record.origin));
-        let mut records = records.into_iter();
+        let mut records = records.drain(..);
         let mut brought = 0;
         loop {
             if brought == 0 {

@@ -35,6 +35,9 @@ use crate::sums::{Balance, Sides};
 use crate::totals::{SharedDirectory, by_epoch, consolidate, route};
 use crate::transactions::Tables;
 
+/// How many days are looked for together, where there are as many.
+const TOGETHER_MIN: usize = 1 << 11;
+
 /// What comes in.
 pub(crate) struct Inputs<'s> {
     pub(crate) movements: Stream<'s, u64, Vec<(DatedKey, Sides)>>,
@@ -139,9 +142,8 @@ impl OfAccounts {
         let accounts = movements.chunk_by(|(one, _), (next, _)| one.account() == next.account());
         tables.balances.reserve(2 * accounts.count());
         let mut in_closed = Vec::new();
-        let days_before = self.days.before(movements);
         let (mut movements, mut pending) = (movements, pending);
-        let mut days_before = days_before.as_slice();
+        let (mut days_before, mut used) = (Vec::new(), 0);
         loop {
             let next = [
                 movements.first().map(|(day, _)| day.account()),
@@ -149,10 +151,13 @@ impl OfAccounts {
                 declared.keys().next().copied(),
             ];
             let Some(account) = next.into_iter().flatten().min() else { return in_closed };
+            if used == days_before.len() {
+                (days_before, used) = (self.days.before(piece(movements)), 0);
+            }
             let of_days;
             (of_days, movements) = split(movements, |(day, _)| day.account() == account);
-            let before;
-            (before, days_before) = days_before.split_at(of_days.len());
+            let before = &days_before[used..used + of_days.len()];
+            used += of_days.len();
             let of_holds;
             (of_holds, pending) = split(pending, |(other, _)| *other == account);
             let terms = declared.remove(&account);
@@ -194,6 +199,19 @@ impl Changed {
             adjustments: Table::new(View::PeriodAdjustments),
         }
     }
+}
+
+/// Returns the first movements, as far as it is worth looking for their days together and these fit a
+/// cache: those of whole shards, as which days lie on disk.
+fn piece(movements: &[(DatedKey, Sides)]) -> &[(DatedKey, Sides)] {
+    let mut length = 0;
+    for shard in movements.chunk_by(|(one, _), (next, _)| one.shard() == next.shard()) {
+        length += shard.len();
+        if length >= TOGETHER_MIN {
+            break;
+        }
+    }
+    &movements[..length]
 }
 
 /// Divides a slice behind the first elements that are `wanted`.
