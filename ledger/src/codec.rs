@@ -33,8 +33,18 @@ pub fn content_hash(canonical: &[u8]) -> u128 {
 /// Appends `value` as LEB128.
 #[inline]
 pub fn put_varint(out: &mut Vec<u8>, value: u128) {
+    // Most are lengths of names.
+    if value < 0x80 {
+        out.push((value & 0x7f) as u8);
+    } else {
+        put_long(out, value);
+    }
+}
+
+/// Appends what takes two bytes or more. It stays out of line, so that what comes before it does not.
+#[inline(never)]
+fn put_long(out: &mut Vec<u8>, value: u128) {
     match u64::try_from(value) {
-        Ok(low) if low < 0x80 => out.push((low & 0x7f) as u8),
         Ok(low) if low < 1 << 56 => put_eight(out, low),
         _ => put_wide(out, value),
     }
@@ -43,7 +53,7 @@ pub fn put_varint(out: &mut Vec<u8>, value: u128) {
 /// Appends what takes eight bytes or less, made at once.
 fn put_eight(out: &mut Vec<u8>, value: u64) {
     let bits = u64::BITS - value.leading_zeros();
-    let length = bits.div_ceil(7).max(1) as usize;
+    let length = bits.div_ceil(7) as usize;
     // Seven bits go into each byte: halves of 28 bits first, then quarters of 14, then eighths of 7.
     let halves = (value & 0x0fff_ffff) | ((value << 4) & 0x0fff_ffff_0000_0000);
     let quarters = (halves & 0x0000_3fff_0000_3fff) | ((halves << 2) & 0x3fff_0000_3fff_0000);
