@@ -261,6 +261,7 @@ impl Disk {
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
                 .filter_policy(filters())
         };
+        // Their keys are hashes, and their values lie apart: there is nothing to compress.
         let of_transactions = || {
             let strategy = Leveled::default().with_l0_threshold(TRANSACTION_TABLES);
             // One transaction alone has little that repeats.
@@ -268,6 +269,7 @@ impl Disk {
                 .separation_threshold(SEPARATE_BYTES)
                 .compression(CompressionType::None);
             options()
+                .data_block_compression_policy(CompressionPolicy::disabled())
                 .filter_block_pinning_policy(PinningPolicy::new([true, true, false]))
                 .compaction_strategy(Arc::new(strategy))
                 .with_kv_separation(Some(separation))
