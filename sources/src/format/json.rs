@@ -41,8 +41,12 @@ impl Format for Json {
             return Err(Rejection::new(Reason::TooDeep, detail));
         }
         let state = State::default();
-        match read(text, &state) {
-            Ok(draft) => Ok(Decoded { draft, unknown_fields: state.unknown_fields() }),
+        let mut decoded = Decoded::default();
+        match read(text, &state, &mut decoded.draft) {
+            Ok(()) => {
+                decoded.unknown_fields = state.unknown_fields();
+                Ok(decoded)
+            }
             Err(error) => Err(reject(text, &state, &error)),
         }
     }
@@ -57,11 +61,14 @@ impl Format for Json {
     }
 }
 
-fn read<'a>(text: &'a str, state: &State) -> Result<EventDraft<'a>, serde_json::Error> {
+fn read<'a>(
+    text: &'a str,
+    state: &State,
+    draft: &mut EventDraft<'a>,
+) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let draft = record::read(&mut deserializer, state)?;
-    deserializer.end()?;
-    Ok(draft)
+    record::read(&mut deserializer, state, draft)?;
+    deserializer.end()
 }
 
 /// Says why a record could not be read. Only what is wrong first is known: reading stopped there.

@@ -20,14 +20,22 @@ const OBJECT: &str = "an object";
 const TEXT: &str = "a string of Unicode text";
 const INTEGER: &str = "an integer from 0 to 18446744073709551615";
 
-/// Reads one record.
-pub(super) fn read<'de, D>(deserializer: D, state: &State) -> Result<EventDraft<'de>, D::Error>
+/// Reads one record into a draft that is empty.
+pub(super) fn read<'de, D>(
+    deserializer: D,
+    state: &State,
+    draft: &mut EventDraft<'de>,
+) -> Result<(), D::Error>
 where
     D: Deserializer<'de>,
 {
     state.enter(Scope::Record, "", OBJECT);
-    let record = ObjectReader::new(state, Scope::Record).deserialize(deserializer)?;
-    record.ok_or_else(|| Error::invalid_type(Unexpected::Unit, &OBJECT))
+    let record = ObjectReader { state, scope: Scope::Record, object: draft };
+    if record.deserialize(deserializer)? {
+        Ok(())
+    } else {
+        Err(Error::invalid_type(Unexpected::Unit, &OBJECT))
+    }
 }
 
 /// An object of the schema.
@@ -151,9 +159,11 @@ impl<'de, A: MapAccess<'de>> Values<'_, A> {
         self.map.next_value_seed(IntegerReader)
     }
 
-    fn object<T: Object<'de>>(&mut self, inner: Scope) -> Result<Option<T>, A::Error> {
+    fn object<T: Object<'de>>(&mut self, scope: Scope) -> Result<Option<T>, A::Error> {
         self.state.enter(self.scope, self.field, OBJECT);
-        self.map.next_value_seed(ObjectReader::new(self.state, inner))
+        let mut object = T::default();
+        let reader = ObjectReader { state: self.state, scope, object: &mut object };
+        Ok(self.map.next_value_seed(reader)?.then_some(object))
     }
 
     fn postings(&mut self) -> Result<Option<Vec<PostingDraft<'de>>>, A::Error> {
@@ -171,39 +181,33 @@ impl<'de, A: MapAccess<'de>> Values<'_, A> {
     }
 }
 
-/// Reads an object of the schema, or `null`.
-struct ObjectReader<'s, T> {
+/// Reads an object of the schema where it is to be, which is large; says whether there is one, and not
+/// `null`.
+struct ObjectReader<'s, 'o, T> {
     state: &'s State,
     scope: Scope,
-    object: PhantomData<T>,
+    object: &'o mut T,
 }
 
-impl<'s, T> ObjectReader<'s, T> {
-    fn new(state: &'s State, scope: Scope) -> ObjectReader<'s, T> {
-        ObjectReader { state, scope, object: PhantomData }
-    }
-}
-
-impl<'de, T: Object<'de>> Visitor<'de> for ObjectReader<'_, T> {
-    type Value = Option<T>;
+impl<'de, T: Object<'de>> Visitor<'de> for ObjectReader<'_, '_, T> {
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(OBJECT)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
-        Ok(None)
+    fn visit_unit<E: Error>(self) -> Result<bool, E> {
+        Ok(false)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<bool, A::Error> {
         let mut values = Values { map, state: self.state, scope: self.scope, field: "" };
-        let mut object = T::default();
         let mut seen = 0;
         loop {
             self.state.enter(self.scope, "", "an object whose field names are Unicode text");
             let key = KeyReader::<T::Field>(PhantomData);
             let Some(field) = values.map.next_key_seed(key)? else {
-                return Ok(Some(object));
+                return Ok(true);
             };
             let Some(field) = field else {
                 self.state.unknown_field();
@@ -216,15 +220,15 @@ impl<'de, T: Object<'de>> Visitor<'de> for ObjectReader<'_, T> {
             }
             seen |= field.bit();
             values.field = field.name();
-            object.read(field, &mut values)?;
+            self.object.read(field, &mut values)?;
         }
     }
 }
 
-impl<'de, T: Object<'de>> DeserializeSeed<'de> for ObjectReader<'_, T> {
-    type Value = Option<T>;
+impl<'de, T: Object<'de>> DeserializeSeed<'de> for ObjectReader<'_, '_, T> {
+    type Value = bool;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
@@ -250,10 +254,16 @@ impl<'de> Visitor<'de> for PostingsReader<'_> {
         loop {
             let scope = Scope::Posting(postings.len());
             self.state.enter(scope, "", OBJECT);
-            match list.next_element_seed(ObjectReader::new(self.state, scope))? {
-                Some(Some(posting)) => postings.push(posting),
-                Some(None) => return Err(Error::invalid_type(Unexpected::Unit, &OBJECT)),
-                None => return Ok(Some(postings)),
+            let place = postings.len();
+            postings.push(PostingDraft::default());
+            let object = &mut postings[place];
+            match list.next_element_seed(ObjectReader { state: self.state, scope, object })? {
+                Some(true) => {}
+                Some(false) => return Err(Error::invalid_type(Unexpected::Unit, &OBJECT)),
+                None => {
+                    postings.truncate(place);
+                    return Ok(Some(postings));
+                }
             }
         }
     }

@@ -37,10 +37,12 @@ impl<'de> Visitor<'de> for TotalsReader<'_> {
                 return Err(Error::custom("a currency is given twice"));
             }
             self.state.enter(Scope::Total, "", OBJECT);
-            match map.next_value_seed(ObjectReader::new(self.state, Scope::Total))? {
-                Some(sum) => totals.push((currency, sum)),
-                None => return Err(Error::invalid_type(Unexpected::Unit, &OBJECT)),
+            let mut sum = ControlSumDraft::default();
+            let (state, scope) = (self.state, Scope::Total);
+            if !map.next_value_seed(ObjectReader { state, scope, object: &mut sum })? {
+                return Err(Error::invalid_type(Unexpected::Unit, &OBJECT));
             }
+            totals.push((currency, sum));
         }
     }
 }
