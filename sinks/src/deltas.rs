@@ -351,4 +351,38 @@ mod tests {
             prop_assert!(written.into_iter().eq(rows.into_iter().map(|(_, pick)| pick)));
         }
     }
+
+    /// Whichever table and row group it is in.
+    #[test]
+    fn an_amount_that_is_too_wide_is_named_by_its_row() {
+        let table = |rows: &[(&str, i128)]| {
+            let mut table = Table::new(View::TrialBalance);
+            for (tenant, units) in rows {
+                let (net, units) = (Value::Amount(0), Value::Amount(*units));
+                let values = [Value::Text(tenant), Value::Text("EUR"), units, units, net];
+                table.push(&values, 1);
+            }
+            table
+        };
+        let wide = Amount::MAX_SUM.0 + 1;
+        let tables = [table(&[("c", 1), ("a", 2)]), table(&[("b", 3), ("d", -wide), ("e", 4)])];
+        for group_rows in 1..7 {
+            let (path, view) = ("deltas", View::TrialBalance);
+            let (epoch, scale) = (Epoch(1), Scale::DEFAULT);
+            let rows = Rows { path, view, tables: &tables, epoch, scale };
+            let units = |group: &Group| {
+                rows.gather(group, |table| match &table.columns()[2] {
+                    ColumnData::Amount(all) => all,
+                    _ => &[],
+                })
+            };
+            let groups = clustered(&tables, group_rows);
+            let outcomes = groups.iter().map(|group| rows.check_width(2, group, &units(group)));
+            let errors: Vec<_> = outcomes.filter_map(Result::err).collect();
+            let [SinkError::AmountTooWide { row, units, .. }] = errors.as_slice() else {
+                panic!("{errors:?}");
+            };
+            assert_eq!((row.as_str(), *units), ("d / EUR", -wide));
+        }
+    }
 }
