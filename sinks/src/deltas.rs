@@ -149,11 +149,11 @@ fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
         start += counts[place].1;
     }
     // A group has far fewer than 2^32 rows.
-    let within = |place: usize| u32::try_from(place % group_rows).unwrap_or(u32::MAX);
+    let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
     if tenants.len() <= group_rows {
         let mut places = Vec::with_capacity(tenants.len());
         for tenant in tenants {
-            places.push(u32::try_from(next[tenant]).unwrap_or(u32::MAX));
+            places.push(narrow(next[tenant]));
             next[tenant] += 1;
         }
         return if places.is_empty() { Vec::new() } else { vec![Group { picks: None, places }] };
@@ -166,7 +166,7 @@ fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
         for (row, tenant) in (0..).zip(tenants.by_ref().take(table.len())) {
             let (picks, places) = &mut groups[next[tenant] / group_rows];
             picks.push((number, row));
-            places.push(within(next[tenant]));
+            places.push(narrow(next[tenant] % group_rows));
             next[tenant] += 1;
         }
     }
@@ -284,18 +284,15 @@ impl Rows<'_> {
     }
 
     /// Returns a row of a group, in the order of the tables.
-    fn row(&self, group: &Group, mut place: usize) -> Row {
+    fn row(&self, group: &Group, place: usize) -> Row {
         if let Some(picks) = &group.picks {
             let (table, row) = picks[place];
             return self.tables[table as usize].row(row as usize);
         }
-        let mut tables = self.tables.iter();
-        loop {
-            match tables.next() {
-                Some(table) if place < table.len() => return table.row(place),
-                Some(table) => place -= table.len(),
-                None => unreachable!("a group has as many rows as its tables"),
-            }
+        let rows_of = |table| (0..Table::len(table)).map(move |row| (table, row));
+        match self.tables.iter().flat_map(rows_of).nth(place) {
+            Some((table, row)) => table.row(row),
+            None => unreachable!("a group has as many rows as its tables"),
         }
     }
 }
