@@ -10,14 +10,16 @@
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use trueup_ledger::draft::{DEPTH_MAX, RECORD_BYTES_MAX};
-use trueup_ledger::{EventDraft, Reason, Rejection};
+use trueup_ledger::{Reason, Rejection};
 
 use super::{Decoded, Format};
 use state::State;
+use usual::Usual;
 
 mod depth;
 mod record;
 mod state;
+mod usual;
 
 /// The longest correlation id that [`Json::correlation_id`] hands on, in bytes.
 const CORRELATION_ID_BYTES_MAX: usize = 1024;
@@ -36,19 +38,13 @@ impl Format for Json {
             let detail = format!("the record is not UTF-8 from byte {} on", error.valid_up_to());
             Rejection::new(Reason::NotUtf8, detail)
         })?;
-        if depth::exceeds(raw, DEPTH_MAX) {
-            let detail = format!("values are nested deeper than {DEPTH_MAX}");
-            return Err(Rejection::new(Reason::TooDeep, detail));
+        let (state, mut decoded) = (State::default(), Decoded::default());
+        let mut usual = Usual::new(text);
+        if record::read(&mut usual, &state, &mut decoded.draft).is_ok() && usual.is_at_end() {
+            decoded.unknown_fields = state.unknown_fields();
+            return Ok(decoded);
         }
-        let state = State::default();
-        let mut decoded = Decoded::default();
-        match read(text, &state, &mut decoded.draft) {
-            Ok(()) => {
-                decoded.unknown_fields = state.unknown_fields();
-                Ok(decoded)
-            }
-            Err(error) => Err(reject(text, &state, &error)),
-        }
+        decode_unusual(text)
     }
 
     fn correlation_id(&self, raw: &[u8]) -> Option<String> {
@@ -61,18 +57,26 @@ impl Format for Json {
     }
 }
 
-fn read<'a>(
-    text: &'a str,
-    state: &State,
-    draft: &mut EventDraft<'a>,
-) -> Result<(), serde_json::Error> {
+/// Decodes a record that is anything but usual, or says why it is rejected.
+#[cold]
+fn decode_unusual(text: &str) -> Result<Decoded<'_>, Rejection> {
+    if depth::exceeds(text, DEPTH_MAX) {
+        let detail = format!("values are nested deeper than {DEPTH_MAX}");
+        return Err(Rejection::new(Reason::TooDeep, detail));
+    }
+    let (state, mut decoded) = (State::default(), Decoded::default());
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    record::read(&mut deserializer, state, draft)?;
-    deserializer.end()
+    let read = record::read(&mut deserializer, &state, &mut decoded.draft);
+    match read.and_then(|()| deserializer.end()) {
+        Ok(()) => {
+            decoded.unknown_fields = state.unknown_fields();
+            Ok(decoded)
+        }
+        Err(error) => Err(reject(text, &state, &error)),
+    }
 }
 
 /// Says why a record could not be read. Only what is wrong first is known: reading stopped there.
-#[cold]
 fn reject(text: &str, state: &State, error: &serde_json::Error) -> Rejection {
     if let Some(rejection) = state.rejection() {
         return rejection;

@@ -197,7 +197,137 @@ fn correlation_ids_are_found_in_broken_records() {
     }
 }
 
+/// Reads a record in one pass, if it is usual.
+fn read_usual(text: &str) -> Option<Decoded<'_>> {
+    let (state, mut decoded) = (State::default(), Decoded::default());
+    let mut usual = Usual::new(text);
+    record::read(&mut usual, &state, &mut decoded.draft).ok()?;
+    decoded.unknown_fields = state.unknown_fields();
+    usual.is_at_end().then_some(decoded)
+}
+
+#[test]
+fn what_is_usual_is_read_in_one_pass() {
+    let rows = [
+        (EVENT, true),
+        ("{}", true),
+        (" { } \n", true),
+        ("{\"tenant\" : \"a\" ,\r\n\"v\":\t0}", true),
+        ("{\"v\":9999999999999999999}", true),
+        ("{\"tenant\":\"0123456\\u20ac\\n\",\"x\":\"01234567\\\"\\/\"}", true),
+        ("{\"source\":{},\"postings\":[],\"control\":{\"totals\":{}}}", true),
+        (
+            "{\"x\":[0,-0,-1.5e-3,1E+9,[],{},[{}],true,false,null,\"\"],\"y\":{\"a\":{\"b\":[1]},\"c\":2}}",
+            true,
+        ),
+        ("{\"v\":10000000000000000000}", false),
+        ("{\"v\":1.0}", false),
+        ("{\"v\":-0}", false),
+        ("{\"v\":01}", false),
+        ("{\"tenant\":\"\\ud800\"}", false),
+        ("{\"\\ud800\":1}", false),
+        ("{\"tenant\":true}", false),
+        ("{\"v\":1,\"v\":1}", false),
+        ("{}{}", false),
+        ("", false),
+        ("[]", false),
+        ("null", false),
+    ];
+    for (text, is_usual) in rows {
+        assert_eq!(read_usual(text).is_some(), is_usual, "{text}");
+    }
+    let skipped = [
+        "01",
+        "-",
+        "-a",
+        "1.",
+        "1.e1",
+        "1e",
+        "1e+",
+        ".5",
+        "+1",
+        "tru",
+        "nulll",
+        "\"\\u00g0\"",
+        "\"\\u00",
+        "\"\\q\"",
+        "\"\t\"",
+        "\"\u{1f}aaaaaaa\"",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1}",
+        "{\"a\":1]",
+        "{\"a\"}",
+        "{\"a\":1,}",
+        "{,}",
+        "{1:2}",
+        "[",
+        "{",
+        "\"",
+        "",
+    ];
+    for value in skipped {
+        let text = format!("{{\"x\":{value}}}");
+        assert!(read_usual(&text).is_none(), "{text}");
+        assert_eq!(rejected(&text).reason, Reason::BadSyntax, "{text}");
+    }
+}
+
+/// Any JSON that is nested no deeper than it may be.
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
+    let text = || prop_oneof!["[a-z]{0,20}", any::<String>()];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((text(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
 proptest! {
+    /// What is read in one pass is what `serde_json` reads, in records that are damaged in some places.
+    #[test]
+    fn both_readers_agree(
+        event in prop::bool::ANY,
+        json in any_json(),
+        is_pretty in prop::bool::ANY,
+        damage in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::sample::select(b"{}[]\",:\\0123e-.ux \n\x1f\x7f".to_vec()), 0..3_u8),
+            0..4,
+        ),
+    ) {
+        let json = if is_pretty { format!("{json:#}") } else { json.to_string() };
+        let whole = match event {
+            true => EVENT.to_owned(),
+            false => format!("{{\"tenant\":\"a\",\"metadata\":{json},\"v\":1}}"),
+        };
+        prop_assert!(read_usual(&whole).is_some(), "{}", whole);
+        let mut damaged = whole.into_bytes();
+        for (at, byte, how) in damage {
+            let at = at.index(damaged.len());
+            match how {
+                0 => damaged[at] = byte,
+                1 => damaged.insert(at, byte),
+                _ => drop(damaged.remove(at)),
+            }
+        }
+        let Ok(text) = std::str::from_utf8(&damaged) else { return Ok(()) };
+        if let Some(read) = read_usual(text) {
+            let expected = decode_unusual(text);
+            prop_assert_eq!(format!("{read:?}"), format!("{:?}", expected.unwrap()), "{}", text);
+        }
+    }
+
     /// serde_json's own grammar is the witness: what it calls no JSON is no record, and the other
     /// way round a `bad_syntax` is never JSON.
     #[test]
