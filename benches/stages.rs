@@ -214,7 +214,7 @@ fn store_checkpoint(bencher: Bencher<'_, '_>) {
             let mark = Mark { epoch: Epoch(1), commit_hash, configuration, shards: Shards::ALL };
             let parts = [sealed];
             let fill = |write: Write<'_, StateError>| SealedChanges::of(&parts).for_each(write);
-            let ingested = disk.ingest(&mark, fill).unwrap();
+            let ingested = disk.ingest(&mark, fill, |(), _| Ok(())).unwrap();
             (folder, disk, ingested.changes)
         });
 }

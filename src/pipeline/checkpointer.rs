@@ -4,8 +4,9 @@
 //! committed. State on disk is therefore never ahead of the commit log.
 //!
 //! ```text
-//! sealed parts ─ sort, encode ─▶ pairs ─┬─▶ trees
-//!                                       └─▶ merge ─▶ copy   (a thread each)
+//!                                      ┌─▶ trees, keys noted
+//! sealed parts ─ sort, encode ─▶ pairs ┤
+//!                                      └─▶ merge ─▶ copy   (a thread each)
 //!     the trees as they were, from a key on ──┘
 //! ```
 //!
@@ -27,12 +28,12 @@
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::thread::{self, Scope};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use serde::{Deserialize, Serialize};
-use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError};
+use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError, Write};
 use trueup_ledger::Epoch;
 use trueup_sinks::{
     Bound, Chain, CommitLog, Copies, CopyWriter, Group, KeyRange, Manifest, Pairs, Part, SinkError,
@@ -147,11 +148,15 @@ impl Checkpointer {
         // What was written last is dropped here and not by the workers: that may take a while.
         let mut written: Vec<Sealed> = Vec::new();
         while !self.shared.has_failed() {
-            written.retain(|part| !part.is_let_go());
             match sealed.recv_timeout(PATIENCE) {
                 Ok(part) => parts.push(part),
-                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Timeout) => {
+                    written.retain(|part| !part.is_let_go());
+                    continue;
+                }
                 Err(RecvTimeoutError::Disconnected) => {
+                    // The process is about to end, which gives all of it back at once.
+                    std::mem::forget(written);
                     if let Err(error) = self.tidying.end() {
                         self.shared.fail(error);
                     }
@@ -181,39 +186,40 @@ impl Checkpointer {
         let configuration = self.configuration_hash.clone();
         let mark = Mark { epoch, commit_hash, configuration, shards: self.shards };
         let disk = self.disk.clone();
-        let replaced_before = disk.replaced_bytes();
         let mut group = Group { shards: self.shards.numbers().collect(), ..Group::default() };
-        let mut is_whole = false;
-        // The copy is whole before the trees take in what it was written of: the next copy builds on
-        // what is on disk, so that must be copied; and a kill between the trees is made good from it.
-        let ingested = disk.ingest(&mark, |write| {
-            let store = Arc::clone(self.log.store());
-            let renewal = self.renewal();
+        let store = Arc::clone(self.log.store());
+        let renewal = self.renewal();
+        let fill = |write: Write<'_, Unwritten>| {
             let mut changed = Changed::default();
             let copied = thread::scope(|scope| {
-                let pairs = encoded(scope, parts);
-                let copy = Copying::begin(scope, &*store, epoch, renewal);
-                for lent in pairs {
-                    copy.add(&lent);
+                let [to_trees, to_copy] = encoded(scope, parts);
+                let copied = scope.spawn(|| copy(&*store, epoch, renewal, to_copy));
+                for lent in to_trees {
                     for (key, value) in lent.pairs.iter() {
                         changed.add(key, value);
                         write(key, value)?;
                     }
                 }
-                copy.end()
+                copied.join().unwrap_or_else(|panic| resume_unwind(panic))
             })?;
-            let replaced = disk.replaced_bytes() - replaced_before;
-            let at_the_end = copied.whole.as_ref().is_some_and(|range| range.to.is_none());
-            let History { owed, weight, .. } = self.history;
+            Ok((changed, copied))
+        };
+        let mut is_whole = false;
+        // The copy is whole before the trees take in what it was written of: the next copy builds on
+        // what is on disk, so that must be copied; and a kill between the trees is made good from it.
+        let then = |(changed, copied): (Changed, Written), replaced| {
+            let Written { parts, whole, whole_bytes } = copied;
+            let at_the_end = whole.as_ref().is_some_and(|range| range.to.is_none());
+            let History { owed, weight, next, .. } = &self.history;
             (group.owed, group.weight) =
-                settled((owed, weight), &changed, replaced, copied.whole_bytes, at_the_end);
-            group.next =
-                copied.whole.clone().map_or_else(|| self.history.next.clone(), KeyRange::behind);
-            (group.parts, group.whole) = (copied.parts, copied.whole);
+                settled((*owed, *weight), &changed, replaced, whole_bytes, at_the_end);
+            group.next = whole.clone().map_or_else(|| next.clone(), KeyRange::behind);
+            (group.parts, group.whole) = (parts, whole);
             let agreed = self.agree(&mark, group.clone()).map_err(Unwritten::Failed)?;
             is_whole = agreed.ok_or(Unwritten::Ended)?;
             Ok(())
-        });
+        };
+        let ingested = disk.ingest(&mark, fill, then);
         let ingested = match ingested {
             Ok(ingested) => ingested,
             Err(Unwritten::Ended) => return Ok(()),
@@ -366,29 +372,33 @@ impl Changed {
     }
 }
 
-/// How many pieces of a checkpoint may wait for the thread that is next.
-const AHEAD: usize = 4;
+/// How many pieces of a checkpoint may wait for each of the threads that are next: while one of them waits
+/// for the disk, the other goes on.
+const AHEAD: usize = 8;
 
-/// Puts what is sealed in order and encodes it, in a thread of its own: the end of a run waits for its
-/// last checkpoint, and so does whoever has used up the memory.
-fn encoded<'s>(scope: &'s Scope<'s, '_>, parts: &'s [Sealed]) -> Receiver<Arc<Lent>> {
-    let (filled, pairs) = bounded(AHEAD);
+/// Puts what is sealed in order and encodes it, in a thread of its own, for two others: the end of a run waits
+/// for its last checkpoint, and so does whoever has used up the memory.
+fn encoded<'s>(scope: &'s Scope<'s, '_>, parts: &'s [Sealed]) -> [Receiver<Arc<Lent>>; 2] {
+    let ((first, to_first), (second, to_second)) = (bounded(AHEAD), bounded(AHEAD));
     let (home, returned) = unbounded();
     scope.spawn(move || {
         let empty = || returned.try_recv().unwrap_or_else(|_| Pairs::with_room());
-        let lent = |pairs| Arc::new(Lent { pairs, home: home.clone() });
+        let send = |pairs| {
+            let lent = Arc::new(Lent { pairs, home: home.clone() });
+            first.send(Arc::clone(&lent)).and_then(|()| second.send(lent))
+        };
         let mut open = empty();
         let sent = SealedChanges::of(parts).for_each(|key, value| {
             open.push(key, value);
             if !open.is_full() {
                 return Ok(());
             }
-            filled.send(lent(std::mem::replace(&mut open, empty())))
+            send(std::mem::replace(&mut open, empty()))
         });
-        // Where nobody takes them, the checkpoint has failed.
-        let _ = sent.and_then(|()| filled.send(lent(open)));
+        // Where one does not take them, the checkpoint has failed.
+        let _ = sent.and_then(|()| send(open));
     });
-    pairs
+    [to_first, to_second]
 }
 
 /// Pairs whose room is used again once nobody needs them: memory that is given back and taken anew has
@@ -407,13 +417,7 @@ impl Drop for Lent {
     }
 }
 
-/// The thread that copies what the trees take in.
-struct Copying<'s> {
-    added: Sender<Arc<Lent>>,
-    thread: ScopedJoinHandle<'s, Result<Written, Unwritten>>,
-}
-
-/// What it has written.
+/// What a copy is.
 struct Written {
     parts: Vec<Part>,
     whole: Option<KeyRange>,
@@ -421,33 +425,18 @@ struct Written {
     whole_bytes: u64,
 }
 
-impl<'s> Copying<'s> {
-    fn begin(
-        scope: &'s Scope<'s, '_>,
-        store: &'s dyn Store,
-        epoch: Epoch,
-        mut renewal: Renewal,
-    ) -> Copying<'s> {
-        let (added, pairs) = bounded::<Arc<Lent>>(AHEAD);
-        let thread = scope.spawn(move || {
-            let mut copy = CopyWriter::new(store, epoch);
-            pairs.iter().try_for_each(|lent| renewal.merge(&lent.pairs, &mut copy))?;
-            renewal.go_on(None, &mut copy)?;
-            let (whole, whole_bytes) = renewal.end();
-            Ok(Written { parts: copy.finish()?, whole, whole_bytes })
-        });
-        Copying { added, thread }
-    }
-
-    fn add(&self, pairs: &Arc<Lent>) {
-        // Where it has ended, it says why in the end.
-        let _ = self.added.send(Arc::clone(pairs));
-    }
-
-    fn end(self) -> Result<Written, Unwritten> {
-        drop(self.added);
-        self.thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-    }
+/// Copies what the trees take in, and what there is of a range of keys.
+fn copy(
+    store: &dyn Store,
+    epoch: Epoch,
+    mut renewal: Renewal,
+    pairs: Receiver<Arc<Lent>>,
+) -> Result<Written, Unwritten> {
+    let mut copy = CopyWriter::new(store, epoch);
+    pairs.into_iter().try_for_each(|lent| renewal.merge(&lent.pairs, &mut copy))?;
+    renewal.go_on(None, &mut copy)?;
+    let (whole, whole_bytes) = renewal.end();
+    Ok(Written { parts: copy.finish()?, whole, whole_bytes })
 }
 
 #[cfg(test)]

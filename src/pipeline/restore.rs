@@ -164,7 +164,7 @@ impl<'a> Ground<'a> {
                 false => Ok(()),
             })
         };
-        match state.disk.ingest(&mark, fill) {
+        match state.disk.ingest(&mark, fill, |(), _| Ok(())) {
             Ok(_) => (state.at, state.ahead) = (manifest.epoch, None),
             Err(Unread::Copy(error @ SinkError::Damaged { .. })) => {
                 let epoch = manifest.epoch;

@@ -17,10 +17,12 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
 
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy};
@@ -140,8 +142,6 @@ pub struct Disk {
     trees: Trees,
     filter: Arc<Filter>,
     budget: Budget,
-    /// Bytes of keys and values that were taken in where there was something before.
-    replaced: Arc<AtomicU64>,
     /// Dropped before the lock: it uses the trees.
     filling: Arc<Mutex<Filling>>,
     _lock: Arc<File>,
@@ -307,7 +307,6 @@ impl Disk {
             trees,
             filter: Arc::new(filter),
             budget: Budget::new(read_bytes / 2),
-            replaced: Arc::default(),
             filling: Arc::default(),
             _lock: Arc::new(lock),
         })
@@ -363,15 +362,20 @@ impl Disk {
     }
 
     /// Takes in a checkpoint, which becomes visible and durable, its transactions first. `fill` calls what
-    /// it is given with every key in order, each once, and its value, or without one to remove it.
+    /// it is given with every key in order, each once, and its value, or without one to remove it. `then`
+    /// is called once all are written and before any is visible, with what `fill` returned and how many bytes of keys and values
+    /// replace something that was there before, or remove it. A new key may be taken for one that was there:
+    /// about one of a hundred, more where there are more keys than the filter is made for, and all until
+    /// what was on disk is known.
     ///
     /// # Errors
-    /// What `fill` returns; the state is then as it was. [`StateError::Failed`]; the state is then as it
-    /// was, or its transactions are ahead and nothing may be asked of it, see [`Standing`].
-    pub fn ingest<E: From<StateError>>(
+    /// What `fill` or `then` returns; the state is then as it was. [`StateError::Failed`]; the state is then
+    /// as it was, or its transactions are ahead and nothing may be asked of it, see [`Standing`].
+    pub fn ingest<T, E: From<StateError>>(
         &self,
         mark: &Mark,
-        fill: impl FnOnce(Write<'_, E>) -> Result<(), E>,
+        fill: impl FnOnce(Write<'_, E>) -> Result<T, E>,
+        then: impl FnOnce(T, u64) -> Result<(), E>,
     ) -> Result<Ingested, E> {
         let failed = |error| E::from(error_of(&self.path, error));
         // Not before: a start has more urgent things to do than to go through all that is there.
@@ -386,51 +390,33 @@ impl Disk {
             ingestion.write(&MARK[..], &value[..]).map_err(failed)?;
         }
         let mut ingested = Ingested::default();
-        let mut waiting = Vec::with_capacity(TOGETHER);
-        let outcome = fill(&mut |key, value| {
-            let bytes = (key.len() + value.map_or(0, <[u8]>::len)) as u64;
-            ingested.changes += 1;
-            ingested.bytes += bytes;
-            let ingestion = if is_transaction(key) { &mut transactions } else { &mut rest };
-            match value {
-                Some(value) => {
-                    waiting.push((self.filter.spot(key), bytes));
-                    if waiting.len() == TOGETHER {
-                        self.note(&mut waiting);
+        let (filled, replaced) = thread::scope(|scope| {
+            let mut notes = Notes::begin(scope, &self.filter);
+            let mut removed = 0;
+            let filled = fill(&mut |key, value| {
+                let bytes = (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+                ingested.changes += 1;
+                ingested.bytes += bytes;
+                let ingestion = if is_transaction(key) { &mut transactions } else { &mut rest };
+                match value {
+                    Some(value) => {
+                        notes.add(self.filter.spot(key), bytes);
+                        ingestion.write(key, value).map_err(failed)
                     }
-                    ingestion.write(key, value).map_err(failed)
+                    None => {
+                        removed += bytes;
+                        ingestion.write_tombstone(key).map_err(failed)
+                    }
                 }
-                None => {
-                    self.replaced.fetch_add(bytes, Ordering::Relaxed);
-                    ingestion.write_tombstone(key).map_err(failed)
-                }
-            }
-        });
-        // Before they can be read: what has not been noted is denied.
-        self.note(&mut waiting);
-        outcome?;
+            });
+            // Before they can be read: what has not been noted is denied.
+            let replaced = notes.end();
+            filled.map(|filled| (filled, replaced + removed))
+        })?;
+        then(filled, replaced)?;
         transactions.finish().map_err(failed)?;
         rest.finish().map_err(failed)?;
         Ok(ingested)
-    }
-
-    /// Notes keys, each with how many bytes it and its value have.
-    fn note(&self, keys: &mut Vec<(Spot, u64)>) {
-        self.filter.bring(keys.iter().map(|(spot, _)| *spot));
-        for (spot, bytes) in keys.drain(..) {
-            if self.filter.note(spot) || !self.filter.is_complete() {
-                self.replaced.fetch_add(bytes, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Returns how many bytes of what has been written, since the state was opened, were of keys that
-    /// were there before or are gone. A new key may be taken for one that was there: about one of a
-    /// hundred, more where there are more keys than the filter is made for, and all until what was on
-    /// disk is known.
-    #[must_use]
-    pub fn replaced_bytes(&self) -> u64 {
-        self.replaced.load(Ordering::Relaxed)
     }
 
     /// Returns the memory in which workers may keep values as they are on disk.
@@ -540,6 +526,59 @@ impl Disk {
     }
 }
 
+/// How many keys are handed on together to be noted, and how often so before it is waited for.
+const NOTED_TOGETHER: usize = 1 << 12;
+const NOTED_AHEAD: usize = 8;
+
+/// A key, and how many bytes it and its value have.
+type Noted = (Spot, u64);
+
+/// The thread that notes in the filter what a checkpoint writes: each key is somewhere else in memory, and
+/// whoever writes the trees is waited for already.
+struct Notes<'s> {
+    waiting: Vec<Noted>,
+    full: SyncSender<Vec<Noted>>,
+    thread: ScopedJoinHandle<'s, u64>,
+}
+
+impl<'s> Notes<'s> {
+    fn begin(scope: &'s Scope<'s, '_>, filter: &'s Filter) -> Notes<'s> {
+        let (full, keys) = sync_channel::<Vec<Noted>>(NOTED_AHEAD);
+        let thread = scope.spawn(move || keys.iter().map(|keys| note(filter, &keys)).sum::<u64>());
+        Notes { waiting: Vec::with_capacity(NOTED_TOGETHER), full, thread }
+    }
+
+    fn add(&mut self, spot: Spot, bytes: u64) {
+        self.waiting.push((spot, bytes));
+        if self.waiting.len() == NOTED_TOGETHER {
+            let next = Vec::with_capacity(NOTED_TOGETHER);
+            // Where nobody takes them, the thread has panicked, which its end tells.
+            let _ = self.full.send(std::mem::replace(&mut self.waiting, next));
+        }
+    }
+
+    /// Waits until all are noted, and returns how many bytes there are of those that were before.
+    fn end(self) -> u64 {
+        let _ = self.full.send(self.waiting);
+        drop(self.full);
+        self.thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+/// Notes keys, and returns how many bytes there are of those that may have been noted before.
+fn note(filter: &Filter, keys: &[Noted]) -> u64 {
+    let mut replaced = 0;
+    for keys in keys.chunks(TOGETHER) {
+        filter.bring(keys.iter().map(|(spot, _)| *spot));
+        for (spot, bytes) in keys {
+            if filter.note(*spot) || !filter.is_complete() {
+                replaced += bytes;
+            }
+        }
+    }
+    replaced
+}
+
 /// Adds a key with its value, or removes it.
 pub type Write<'w, E> = &'w mut dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), E>;
 
@@ -647,7 +686,7 @@ mod tests {
             let fill = |write: Write<'_, StateError>| {
                 new.iter().try_for_each(|key| write(key.as_bytes(), Some(b"value")))
             };
-            disk.ingest(&mark(life), fill).unwrap();
+            disk.ingest(&mark(life), fill, |(), _| Ok(())).unwrap();
             if let Some(thread) = disk.filling.lock().unwrap().thread.take() {
                 thread.join().unwrap();
             }
@@ -678,7 +717,7 @@ mod tests {
                 write(key(Space::Transactions).as_bytes(), Some(&value))?;
                 write(key(Space::Names).as_bytes(), Some(&value))
             };
-            disk.ingest(&mark(epoch), fill).unwrap();
+            disk.ingest(&mark(epoch), fill, |(), _| Ok(())).unwrap();
         };
         let folder = directory.path().join(TREE).join("keyspaces");
         let (rest, kept) = (folder.join("2"), directory.path().join("kept"));
@@ -703,7 +742,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::open(directory.path(), 1 << 20).unwrap();
         let mark = mark(7);
-        disk.ingest::<StateError>(&mark, |_| Ok(())).unwrap();
+        let nothing = |_: Write<'_, StateError>| Ok(());
+        disk.ingest(&mark, nothing, |(), _| Ok(())).unwrap();
         let whole = Standing { mark: Some(mark.clone()), ahead: None };
         assert_eq!(disk.standing().unwrap(), whole);
         let mut bytes = Vec::new();

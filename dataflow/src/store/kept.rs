@@ -392,7 +392,7 @@ mod tests {
             shards: Shards::ALL,
         };
         let fill = |write: Write<'_, StateError>| SealedChanges::of(&sealed).for_each(write);
-        disk.ingest(&mark, fill).unwrap();
+        disk.ingest(&mark, fill, |(), _| Ok(())).unwrap();
         state.release(Epoch(epoch));
     }
 

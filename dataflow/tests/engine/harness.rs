@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use timely::dataflow::Stream;
 use trueup_dataflow::record::EventRecord;
-use trueup_dataflow::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError, WorkerState};
+use trueup_dataflow::store::{
+    Disk, Mark, Sealed, SealedChanges, Shards, StateError, WorkerState, Write,
+};
 use trueup_dataflow::transactions::{Changes, Stateful, Surroundings, Transactions};
 use trueup_dataflow::{Connection, Engine, EpochOutput, Host, Hosts, Links, Origin, Setup};
 use trueup_ledger::reference::{Alerts, Reference};
@@ -284,7 +286,8 @@ fn checkpoint(state: &WorkerState, epoch: Epoch, life: &Life, shared: &Shared) {
         shards: Shards::ALL,
     };
     let disk = life.disk.as_ref().unwrap();
-    disk.ingest::<StateError>(&mark, |write| SealedChanges::of(&sealed).for_each(write)).unwrap();
+    let fill = |write: Write<'_, StateError>| SealedChanges::of(&sealed).for_each(write);
+    disk.ingest(&mark, fill, |(), _| Ok(())).unwrap();
     sealed.clear();
     shared.on_disk.store(epoch.0, Ordering::SeqCst);
 }

@@ -231,7 +231,7 @@ impl Run {
             shards: Shards::ALL,
         };
         let all = |write: Write<'_, StateError>| SealedChanges::of(&sealed).for_each(write);
-        disk.ingest::<StateError>(&mark, all).unwrap();
+        disk.ingest(&mark, all, |(), _| Ok(())).unwrap();
         if self.epoch.is_multiple_of(2) {
             self.state.release(Epoch(self.epoch));
         } else {

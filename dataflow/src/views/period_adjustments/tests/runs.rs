@@ -9,7 +9,7 @@ use trueup_ledger::{
     Amount, Epoch, Event, Fact, Kind, Month, Posting, Rules, Scale, Side, Source, Timestamp, View,
 };
 
-use crate::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError, WorkerState};
+use crate::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError, WorkerState, Write};
 use crate::transactions::Stateful;
 use crate::{Engine, EpochOutput, Host, Hosts, Origin, Setup};
 
@@ -139,7 +139,8 @@ fn checkpoint(part: Sealed, workers: usize, disk: &Disk, shared: &Shared) {
             shards: Shards::ALL,
         };
         let changes = SealedChanges::of(&sealed);
-        disk.ingest::<StateError>(&mark, |write| changes.for_each(write)).unwrap();
+        let fill = |write: Write<'_, StateError>| changes.for_each(write);
+        disk.ingest(&mark, fill, |(), _| Ok(())).unwrap();
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use trueup_ledger::{Epoch, Event, Rules};
 
 use super::{SCALE, Step};
-use crate::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError, WorkerState};
+use crate::store::{Disk, Mark, Sealed, SealedChanges, Shards, StateError, WorkerState, Write};
 use crate::transactions::Stateful;
 use crate::{Engine, EpochOutput, Host, Hosts, Origin, Setup};
 
@@ -128,7 +128,7 @@ fn checkpoint(state: &WorkerState, epoch: Epoch, life: &Life, shared: &Shared) {
             shards: Shards::ALL,
         };
         let disk = life.disk.as_ref().unwrap();
-        disk.ingest::<StateError>(&mark, |write| SealedChanges::of(&sealed).for_each(write))
-            .unwrap();
+        let fill = |write: Write<'_, StateError>| SealedChanges::of(&sealed).for_each(write);
+        disk.ingest(&mark, fill, |(), _| Ok(())).unwrap();
     }
 }
