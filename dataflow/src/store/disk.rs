@@ -183,14 +183,20 @@ impl Filling {
         }
         let (trees, filter, ended) = (trees.clone(), Arc::clone(filter), Arc::clone(&self.ended));
         let fill = move || {
+            let mut found: Vec<Noted> = Vec::with_capacity(TOGETHER);
             for key in trees.both().into_iter().flat_map(Keyspace::iter).map(Guard::key) {
                 // What cannot be read is told by whoever asks for it.
                 let Ok(key) = key else { return };
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
-                filter.note(filter.spot(&key));
+                found.push((filter.spot(&key), 0));
+                if found.len() == TOGETHER {
+                    note(&filter, &found);
+                    found.clear();
+                }
             }
+            note(&filter, &found);
             filter.complete();
         };
         // Without the thread the trees are asked for everything, which is slower.
@@ -570,8 +576,10 @@ fn note(filter: &Filter, keys: &[Noted]) -> u64 {
     let mut replaced = 0;
     for keys in keys.chunks(TOGETHER) {
         filter.bring(keys.iter().map(|(spot, _)| *spot));
+        // Not longer, since what was on disk may be noted at the same time.
+        let mut noting = filter.noting();
         for (spot, bytes) in keys {
-            if filter.note(*spot) || !filter.is_complete() {
+            if noting.note(*spot) || !filter.is_complete() {
                 replaced += bytes;
             }
         }
