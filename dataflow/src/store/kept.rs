@@ -21,8 +21,8 @@ use super::{Encode, KeyBytes, Space, StateKey, StateValue};
 use crate::cache::TOGETHER;
 use crate::hash::KeyHasher;
 
-/// What an entry costs beside its value: table slots at their usual load.
-const ENTRY_BYTES: usize = 32;
+/// What an entry costs beside its value: its place, at the usual load of a table.
+const ENTRY_BYTES: usize = 12;
 
 /// How many values that were read may be kept.
 const READ_MAX: usize = 1 << 17;
@@ -101,7 +101,7 @@ impl<K: StateKey, V: StateValue> Kept<K, V> {
     /// Where the disk cannot be read: the books cannot go on without it.
     pub fn get(&mut self, key: &K) -> Option<Cow<'_, V>> {
         if let Some(place) = self.active.find(key) {
-            return self.active.at(place)?.as_ref().map(Cow::Borrowed);
+            return self.active.at(place).as_ref().map(Cow::Borrowed);
         }
         self.older(key)
     }
