@@ -32,9 +32,9 @@ const BITS: u32 = 6;
 const SHARD_AT: usize = 1;
 /// How many times as many lines it has once it has grown.
 const GROWTH: usize = 8;
-/// How many keys a line has then. More would be a burden on the lines that take its place, of which each
-/// has one key of eight.
-const GROWN_AT: u64 = 4;
+/// How many keys a line has then: a quarter of what one is made for, since each of the lines that take its place
+/// has the bits of all of them, of which one of eight is its own.
+const GROWN_AT: u64 = 12;
 
 /// What says where a key's bits are.
 #[derive(Clone, Copy, Debug)]
@@ -191,9 +191,9 @@ mod tests {
         for (bytes, keys, wrong_max) in [
             (1 << 16, 40_000_u64, 600),
             (1 << 16, 10_000, 20),
-            (1 << 16, 451, 20),
-            (1 << 16, 452, 20),
-            (1 << 20, 60_000, 60),
+            (1 << 16, 1_355, 20),
+            (1 << 16, 1_356, 20),
+            (1 << 20, 200_000, 20),
             (1, 1_000, 20_000),
         ] {
             let filter = Filter::new(bytes);
@@ -204,7 +204,7 @@ mod tests {
             filter.bring((0..keys).map(spot));
             let seem_known = (0..keys).filter(|number| filter.noting().note(spot(*number))).count();
             assert!(bytes == 1 || seem_known < 2_000, "{seem_known} of {keys}");
-            assert_eq!(filter.large.get().is_some(), keys >= bytes / 64 / 9 * 4);
+            assert_eq!(filter.large.get().is_some(), keys >= bytes / 64 / 9 * GROWN_AT);
             assert!((0..keys).all(|number| filter.may_hold(spot(number))));
             assert!((0..keys).all(|number| filter.noting().note(spot(number))));
             let others = keys..keys + 20_000;
