@@ -347,9 +347,11 @@ impl<K: StateKey, V: StateValue> SealedSpace for SealedMap<K, V> {
     }
 
     fn changes<'a>(&'a self, shard: u8, out: &mut Vec<(KeyBytes, Option<&'a dyn Encode>)>) {
-        out.extend(self.changes.of_shard(shard).map(|(key, value)| {
-            (key.encode(self.space), value.as_ref().map(|value| value as &dyn Encode))
-        }));
+        for entries in self.changes.of_shard(shard) {
+            out.extend(entries.iter().map(|(key, value)| {
+                (key.encode(self.space), value.as_ref().map(|value| value as &dyn Encode))
+            }));
+        }
     }
 
     fn is_let_go(&self) -> bool {

@@ -93,33 +93,7 @@ impl<K, V> Part<K, V> {
         let entries = Entries { chunks: Vec::new() };
         Part { slots: HashTable::with_capacity(keys), entries }
     }
-
-    fn iter(&self) -> impl ExactSizeIterator<Item = (&K, &V)> {
-        let chunks = self.entries.chunks.iter().flatten();
-        Counted { left: self.slots.len(), entries: chunks.map(|(key, value)| (key, value)) }
-    }
 }
-
-/// An iterator that knows how many there are.
-struct Counted<I> {
-    left: usize,
-    entries: I,
-}
-
-impl<I: Iterator> Iterator for Counted<I> {
-    type Item = I::Item;
-
-    fn next(&mut self) -> Option<I::Item> {
-        self.left = self.left.saturating_sub(1);
-        self.entries.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl<I: Iterator> ExactSizeIterator for Counted<I> {}
 
 impl<K, V> Default for ShardedMap<K, V> {
     fn default() -> ShardedMap<K, V> {
@@ -138,14 +112,15 @@ impl<K, V> ShardedMap<K, V> {
         ShardedMap { parts: parts.collect() }
     }
 
-    /// Returns the keys of a shard with their values, in no order.
-    pub(super) fn of_shard(&self, shard: u8) -> impl ExactSizeIterator<Item = (&K, &V)> {
-        self.parts[usize::from(shard)].iter()
+    /// Returns the keys of a shard with their values, some at a time, in no order.
+    pub(super) fn of_shard(&self, shard: u8) -> impl Iterator<Item = &[(K, V)]> {
+        self.parts[usize::from(shard)].entries.chunks.iter().map(Vec::as_slice)
     }
 
     /// Returns all keys with their values, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.parts.iter().flat_map(Part::iter)
+        let chunks = self.parts.iter().flat_map(|part| &part.entries.chunks);
+        chunks.flatten().map(|(key, value)| (key, value))
     }
 }
 
@@ -237,7 +212,7 @@ mod tests {
                 prop_assert_eq!(map.get_mut(&key).copied(), known.get(&key).copied());
                 prop_assert_eq!(map.iter().count(), known.len());
             }
-            let counted: usize = (0..=u8::MAX).map(|shard| map.of_shard(shard).len()).sum();
+            let counted: usize = (0..=u8::MAX).flat_map(|shard| map.of_shard(shard)).map(<[_]>::len).sum();
             prop_assert_eq!(counted, known.len());
             let all: BTreeMap<_, _> = map.iter().map(|(key, value)| (*key, *value)).collect();
             prop_assert_eq!(all, known);
