@@ -676,6 +676,8 @@ fn decode_mark(bytes: &[u8]) -> Result<Option<Mark>, CodecError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::ops::Range;
+
     use super::*;
 
     /// What was there before is noted by a thread; until then everything is asked of the trees.
@@ -702,6 +704,45 @@ mod tests {
             assert!(known.iter().chain(&new).all(|key| disk.get(key).is_some()));
             assert!(keys(5_000, 6_000).iter().all(|key| disk.get(key).is_none()));
         }
+    }
+
+    #[test]
+    fn it_tells_how_many_bytes_replace_others() {
+        let directory = tempfile::tempdir().unwrap();
+        // So much memory that no new key is taken for one that was there.
+        let disk = Disk::open(directory.path(), 64 << 20).unwrap();
+        let key = |number: u64| {
+            let even = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            KeyBytes::new(Space::Balances, &[&even.to_be_bytes()])
+        };
+        let each = (key(0).as_bytes().len() + 5) as u64;
+        let rows: [(Range<u64>, Option<&[u8]>, u64); 5] = [
+            (0..5_000, Some(b"value"), 0),
+            (4_000..9_000, Some(b"other"), 1_000 * each),
+            (4_000..4_010, None, 10 * (each - 5)),
+            (0..0, None, 0),
+            (0..9_000, Some(b"again"), 9_000 * each),
+        ];
+        for ((keys, value, expected), epoch) in rows.into_iter().zip(1..) {
+            let fill = |write: Write<'_, StateError>| {
+                let mut keys: Vec<_> = keys.clone().map(key).collect();
+                keys.sort_unstable();
+                keys.iter().try_for_each(|key| write(key.as_bytes(), value))?;
+                Ok(epoch)
+            };
+            let then = |filled, replaced| {
+                assert_eq!((filled, replaced), (epoch, expected), "{keys:?}");
+                Ok(())
+            };
+            let ingested = disk.ingest(&mark(epoch), fill, then).unwrap();
+            assert_eq!(ingested.changes, keys.end - keys.start);
+        }
+        // What `then` refuses is not there.
+        let fill = |write: Write<'_, StateError>| write(key(9_000).as_bytes(), Some(b"value"));
+        let refuse = |(), _| Err(StateError::Busy { path: PathBuf::new() });
+        disk.ingest(&mark(9), fill, refuse).unwrap_err();
+        assert_eq!(disk.standing().unwrap().mark, Some(mark(5)));
+        assert!(disk.get(&key(9_000)).is_none());
     }
 
     fn mark(epoch: u64) -> Mark {

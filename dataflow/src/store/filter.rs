@@ -212,4 +212,35 @@ mod tests {
             assert!(wrong <= wrong_max, "{wrong} of 20,000 with {keys} keys in {bytes} bytes");
         }
     }
+
+    /// Whoever has heard that a key is noted sees its bits, also while the filter grows.
+    #[test]
+    fn what_others_note_meanwhile_is_not_denied() {
+        const KEYS: u64 = 4_000;
+        let filter = &Filter::new(1 << 16);
+        filter.complete();
+        let spot = |number: u64| filter.spot(&xxh3_128(&number.to_be_bytes()).to_be_bytes());
+        let noted = [AtomicU64::new(0), AtomicU64::new(0)];
+        std::thread::scope(|scope| {
+            for (noter, noted) in noted.iter().enumerate() {
+                scope.spawn(move || {
+                    for number in 0..KEYS {
+                        filter.noting().note(spot(number * 2 + noter as u64));
+                        noted.store(number + 1, Ordering::Release);
+                    }
+                });
+            }
+            while noted.iter().any(|noted| noted.load(Ordering::Acquire) < KEYS) {
+                for (noter, noted) in noted.iter().enumerate() {
+                    let all = noted.load(Ordering::Acquire);
+                    // The last ones, as they come, and some of all.
+                    for number in (0..all).rev().take(8).chain((0..all).step_by(97)) {
+                        assert!(filter.may_hold(spot(number * 2 + noter as u64)));
+                    }
+                }
+            }
+        });
+        assert!(filter.large.get().is_some());
+        assert!((0..2 * KEYS).all(|number| filter.may_hold(spot(number))));
+    }
 }
