@@ -369,10 +369,10 @@ impl Disk {
 
     /// Takes in a checkpoint, which becomes visible and durable, its transactions first. `fill` calls what
     /// it is given with every key in order, each once, and its value, or without one to remove it. `then`
-    /// is called once all are written and before any is visible, with what `fill` returned and how many bytes of keys and values
-    /// replace something that was there before, or remove it. A new key may be taken for one that was there:
-    /// about one of a hundred, more where there are more keys than the filter is made for, and all until
-    /// what was on disk is known.
+    /// is called once all are written and before any is visible, with what `fill` returned and how many
+    /// bytes of keys and values replace something that was there before, or remove it. A new key may be
+    /// taken for one that was there: about one of a hundred, more where there are more keys than the filter
+    /// is made for, and all until what was on disk is known.
     ///
     /// # Errors
     /// What `fill` or `then` returns; the state is then as it was. [`StateError::Failed`]; the state is then
