@@ -17,18 +17,15 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
+use std::thread;
 
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy};
 use fjall::config::{FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
-use fjall::{Guard, LsmError, Readable};
+use fjall::{LsmError, Readable};
 use thiserror::Error;
 use trueup_ledger::Epoch;
 use trueup_ledger::codec::{CodecError, Reader, put_text, put_varint};
@@ -37,6 +34,9 @@ use super::clean::Budget;
 use super::filter::{Filter, Spot};
 use super::{KeyBytes, Shards, Space};
 use crate::cache::TOGETHER;
+use noting::{Filling, Notes};
+
+mod noting;
 
 /// The key of the mark: before those of every space.
 const MARK: [u8; 1] = [0];
@@ -167,48 +167,6 @@ impl Trees {
 
 fn is_transaction(key: &[u8]) -> bool {
     key.first() == Some(&(Space::Transactions as u8))
-}
-
-/// The thread that notes in the filter what was on disk when it was opened, once it has begun.
-#[derive(Default)]
-struct Filling {
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Filling {
-    fn begin(&mut self, trees: &Trees, filter: &Arc<Filter>) {
-        if self.thread.is_some() || filter.is_complete() {
-            return;
-        }
-        let (trees, filter, ended) = (trees.clone(), Arc::clone(filter), Arc::clone(&self.ended));
-        let fill = move || {
-            let mut found: Vec<Noted> = Vec::with_capacity(TOGETHER);
-            for key in trees.both().into_iter().flat_map(Keyspace::iter).map(Guard::key) {
-                // What cannot be read is told by whoever asks for it.
-                let Ok(key) = key else { return };
-                if ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                found.push((filter.spot(&key), 0));
-                if found.len() == TOGETHER {
-                    note(&filter, &found);
-                    found.clear();
-                }
-            }
-            note(&filter, &found);
-            filter.complete();
-        };
-        // Without the thread the trees are asked for everything, which is slower.
-        self.thread = thread::Builder::new().name("state-filter".to_owned()).spawn(fill).ok();
-    }
-}
-
-impl Drop for Filling {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
 }
 
 /// Returns which levels have filters of their own: all but the last. Whatever is asked for is there as a
@@ -386,7 +344,7 @@ impl Disk {
         let failed = |error| E::from(error_of(&self.path, error));
         // Not before: a start has more urgent things to do than to go through all that is there.
         let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        filling.begin(&self.trees, &self.filter);
+        filling.begin(self.trees.both(), &self.filter);
         drop(filling);
         let mut transactions = self.trees.transactions.start_ingestion().map_err(failed)?;
         let mut rest = self.trees.rest.start_ingestion().map_err(failed)?;
@@ -530,61 +488,6 @@ impl Disk {
     fn note_damage(&self, error: &StateError) -> bool {
         fs::write(self.path.join(DAMAGED), error.to_string()).is_ok()
     }
-}
-
-/// How many keys are handed on together to be noted, and how often so before it is waited for.
-const NOTED_TOGETHER: usize = 1 << 12;
-const NOTED_AHEAD: usize = 8;
-
-/// A key, and how many bytes it and its value have.
-type Noted = (Spot, u64);
-
-/// The thread that notes in the filter what a checkpoint writes: each key is somewhere else in memory, and
-/// whoever writes the trees is waited for already.
-struct Notes<'s> {
-    waiting: Vec<Noted>,
-    full: SyncSender<Vec<Noted>>,
-    thread: ScopedJoinHandle<'s, u64>,
-}
-
-impl<'s> Notes<'s> {
-    fn begin(scope: &'s Scope<'s, '_>, filter: &'s Filter) -> Notes<'s> {
-        let (full, keys) = sync_channel::<Vec<Noted>>(NOTED_AHEAD);
-        let thread = scope.spawn(move || keys.iter().map(|keys| note(filter, &keys)).sum::<u64>());
-        Notes { waiting: Vec::with_capacity(NOTED_TOGETHER), full, thread }
-    }
-
-    fn add(&mut self, spot: Spot, bytes: u64) {
-        self.waiting.push((spot, bytes));
-        if self.waiting.len() == NOTED_TOGETHER {
-            let next = Vec::with_capacity(NOTED_TOGETHER);
-            // Where nobody takes them, the thread has panicked, which its end tells.
-            let _ = self.full.send(std::mem::replace(&mut self.waiting, next));
-        }
-    }
-
-    /// Waits until all are noted, and returns how many bytes there are of those that were before.
-    fn end(self) -> u64 {
-        let _ = self.full.send(self.waiting);
-        drop(self.full);
-        self.thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-    }
-}
-
-/// Notes keys, and returns how many bytes there are of those that may have been noted before.
-fn note(filter: &Filter, keys: &[Noted]) -> u64 {
-    let mut replaced = 0;
-    for keys in keys.chunks(TOGETHER) {
-        filter.bring(keys.iter().map(|(spot, _)| *spot));
-        // Not longer, since what was on disk may be noted at the same time.
-        let mut noting = filter.noting();
-        for (spot, bytes) in keys {
-            if noting.note(*spot) || !filter.is_complete() {
-                replaced += bytes;
-            }
-        }
-    }
-    replaced
 }
 
 /// Adds a key with its value, or removes it.
