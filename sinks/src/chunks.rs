@@ -32,6 +32,7 @@ use parquet::file::writer::{
     SerializedFileWriter, SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite,
 };
 use parquet::schema::types::ColumnDescPtr;
+use trueup_ledger::table::NarrowUnits;
 use zstd::bulk::Compressor;
 
 /// The most values of one page: a mebibyte of amounts.
@@ -97,6 +98,21 @@ impl Plain for i128 {
         let bytes = |units: i128| Some(FixedLenByteArray::from(units.to_be_bytes().to_vec()));
         let (min, max) = (bytes(min), bytes(max));
         Some(Statistics::fixed_len_byte_array(min, max, None, Some(0), false))
+    }
+}
+
+/// The same decimal of an amount that takes half the memory.
+impl Plain for NarrowUnits {
+    fn put(self, out: &mut Vec<u8>) {
+        i128::from(self).put(out);
+    }
+
+    fn room(values: &[NarrowUnits]) -> usize {
+        size_of::<i128>() * values.len()
+    }
+
+    fn statistics(min: NarrowUnits, max: NarrowUnits) -> Option<Statistics> {
+        i128::statistics(min.into(), max.into())
     }
 }
 
@@ -196,16 +212,31 @@ impl GroupWriter<'_> {
         self.column(values, Some(rows))
     }
 
-    fn column<T: Plain>(&mut self, values: &[T], rows: Option<&[u32]>) -> Result<()> {
-        let mut pages = Pages::new(self.desk);
-        if let Some(dictionary) = Dictionary::of(values) {
-            pages.dictionary(&dictionary.values)?;
-            for places in arranged(&dictionary.places, rows).chunks(PAGE_VALUES) {
-                pages.places(places, dictionary.width())?;
-            }
-            let chunk = pages.finish()?;
-            return self.append(chunk, values.len(), bounds(&dictionary.values));
+    /// Writes the next column as [`GroupWriter::required_at`] does, of values of which a dictionary is there.
+    pub(crate) fn coded_at<T: Plain>(&mut self, coded: &Dictionary<T>, rows: &[u32]) -> Result<()> {
+        if coded.is_worth_it() {
+            return self.places(coded, Some(rows));
         }
+        let value = |place: &u32| coded.values[*place as usize];
+        let values: Vec<T> = coded.places.iter().map(value).collect();
+        self.column(&values, Some(rows))
+    }
+
+    fn places<T: Plain>(&mut self, coded: &Dictionary<T>, rows: Option<&[u32]>) -> Result<()> {
+        let mut pages = Pages::new(self.desk);
+        pages.dictionary(&coded.values)?;
+        for places in arranged(&coded.places, rows).chunks(PAGE_VALUES) {
+            pages.places(places, coded.width())?;
+        }
+        let chunk = pages.finish()?;
+        self.append(chunk, coded.places.len(), bounds(&coded.values))
+    }
+
+    fn column<T: Plain>(&mut self, values: &[T], rows: Option<&[u32]>) -> Result<()> {
+        if let Some(dictionary) = Dictionary::of(values) {
+            return self.places(&dictionary, rows);
+        }
+        let mut pages = Pages::new(self.desk);
         for values in arranged(values, rows).chunks(PAGE_VALUES) {
             pages.plain(values, None)?;
         }
@@ -383,9 +414,9 @@ fn count(length: usize) -> Result<u32> {
 
 /// The distinct values of a chunk in the order in which they come first, and for each value its place
 /// among them.
-struct Dictionary<T> {
-    values: Vec<T>,
-    places: Vec<u32>,
+pub(crate) struct Dictionary<T> {
+    pub(crate) values: Vec<T>,
+    pub(crate) places: Vec<u32>,
 }
 
 impl<T: Plain> Dictionary<T> {
@@ -427,6 +458,13 @@ impl<T: Plain> Dictionary<T> {
             places.push(place);
         }
         Some(Dictionary { values: distinct, places })
+    }
+
+    /// Whether it would be much smaller than the values, as [`Dictionary::of`] finds it: of a few hundred
+    /// values a sample is all of them or shows them to be few.
+    fn is_worth_it(&self) -> bool {
+        let (distinct, all) = (self.values.len(), self.places.len());
+        distinct * 64 <= all * 63 && distinct <= DICTIONARY_VALUES.min(all / 2)
     }
 
     /// Returns how many bits a place takes.

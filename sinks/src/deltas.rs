@@ -9,10 +9,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
-use trueup_ledger::table::{ColumnData, Row};
+use trueup_ledger::table::{ColumnData, Few, NarrowUnits, Packed, Row};
 use trueup_ledger::{Amount, Epoch, Scale, Table, Timestamp, View};
 
-use crate::chunks::{Desk, FileWriter, GroupWriter};
+use crate::chunks::{Desk, Dictionary, FileWriter, GroupWriter};
 use crate::error::SinkError;
 use crate::record::{FileEntry, sha256_hex};
 use crate::schema::{ROW_GROUP_ROWS, delta_properties, delta_schema};
@@ -121,40 +121,25 @@ struct Group {
 
 /// Returns all rows in groups of `group_rows`, ordered by tenant and otherwise as they are: a counting sort.
 fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
-    let mut known: HashMap<&[u8], usize> = HashMap::new();
-    let mut counts: Vec<(&[u8], usize)> = Vec::new();
-    let mut tenants = Vec::new();
-    for table in tables {
-        let mut last: Option<(&[u8], usize)> = None;
-        for row in 0..table.len() {
-            let tenant = text(&table.columns()[0], row);
-            let place = match last {
-                Some((name, place)) if name == tenant => place,
-                _ => *known.entry(tenant).or_insert_with(|| {
-                    counts.push((tenant, 0));
-                    counts.len() - 1
-                }),
-            };
-            last = Some((tenant, place));
-            counts[place].1 += 1;
-            tenants.push(place);
-        }
-    }
-    let mut by_name: Vec<usize> = (0..counts.len()).collect();
-    by_name.sort_unstable_by_key(|place| counts[*place].0);
-    let mut next = vec![0; counts.len()];
+    let (names, tenants) = tenants(tables);
+    let mut counts = vec![0; names.len()];
+    tenants.iter().for_each(|tenant| counts[*tenant as usize] += 1);
+    let mut by_name: Vec<usize> = (0..names.len()).collect();
+    by_name.sort_unstable_by_key(|tenant| names[*tenant]);
+    let mut next = vec![0; names.len()];
     let mut start = 0;
-    for place in by_name {
-        next[place] = start;
-        start += counts[place].1;
+    for tenant in by_name {
+        next[tenant] = start;
+        start += counts[tenant];
     }
     // A group has far fewer than 2^32 rows.
     let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
     if tenants.len() <= group_rows {
         let mut places = Vec::with_capacity(tenants.len());
         for tenant in tenants {
-            places.push(narrow(next[tenant]));
-            next[tenant] += 1;
+            let next = &mut next[tenant as usize];
+            places.push(narrow(*next));
+            *next += 1;
         }
         return if places.is_empty() { Vec::new() } else { vec![Group { picks: None, places }] };
     }
@@ -164,23 +149,129 @@ fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
     let mut tenants = tenants.into_iter();
     for (table, number) in tables.iter().zip(0_u32..) {
         for (row, tenant) in (0..).zip(tenants.by_ref().take(table.len())) {
-            let (picks, places) = &mut groups[next[tenant] / group_rows];
+            let next = &mut next[tenant as usize];
+            let (picks, places) = &mut groups[*next / group_rows];
             picks.push((number, row));
-            places.push(narrow(next[tenant] % group_rows));
-            next[tenant] += 1;
+            places.push(narrow(*next % group_rows));
+            *next += 1;
         }
     }
     groups.into_iter().map(|(picks, places)| Group { picks: Some(picks), places }).collect()
 }
 
+/// Returns the distinct tenants of some tables, and for each row, one table after the other, its place among them.
+fn tenants(tables: &[Table]) -> (Vec<&[u8]>, Vec<u32>) {
+    let columns = tables.iter().map(|table| &table.columns()[0]);
+    if let Some(Dictionary { values, places }) = coded(columns, None) {
+        return (values, places);
+    }
+    let mut names: Vec<&[u8]> = Vec::new();
+    let mut known: HashMap<&[u8], u32> = HashMap::new();
+    let mut places = Vec::new();
+    for table in tables {
+        let mut last: Option<u32> = None;
+        for row in 0..table.len() {
+            let tenant = text(&table.columns()[0], row);
+            let place =
+                last.filter(|place| names[*place as usize] == tenant).unwrap_or_else(|| {
+                    *known.entry(tenant).or_insert_with(|| {
+                        names.push(tenant);
+                        // Rows of an epoch are far fewer than 2^32.
+                        u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
+                    })
+                });
+            last = Some(place);
+            places.push(place);
+        }
+    }
+    (names, places)
+}
+
+/// Returns the dictionary of a column of texts, given for each table, in the order in which the rows that are
+/// picked have them, or all; none where a table has not only few texts.
+fn coded<'t>(
+    columns: impl Iterator<Item = &'t ColumnData>,
+    picks: Option<&[Pick]>,
+) -> Option<Dictionary<&'t [u8]>> {
+    let few = columns.map(|column| match column {
+        ColumnData::Few(texts) => Some(texts),
+        _ => None,
+    });
+    let tables: Vec<&Few> = few.collect::<Option<_>>()?;
+    let mut numbers = Numbers::of(&tables);
+    let places = match picks {
+        Some(picks) => picks
+            .iter()
+            .map(|(table, row)| {
+                let table = *table as usize;
+                numbers.number(table, tables[table].places()[*row as usize])
+            })
+            .collect(),
+        None => {
+            let mut places = Vec::with_capacity(tables.iter().map(|few| few.places().len()).sum());
+            for (table, few) in tables.iter().enumerate() {
+                places.extend(few.places().iter().map(|place| numbers.number(table, *place)));
+            }
+            places
+        }
+    };
+    Some(Dictionary { values: numbers.values, places })
+}
+
 fn text(column: &ColumnData, row: usize) -> &[u8] {
     match column {
-        ColumnData::Text { ends, bytes } => {
-            let start = if row == 0 { 0 } else { ends[row - 1] };
-            &bytes.as_bytes()[start..ends[row]]
-        }
+        ColumnData::Few(texts) => texts.at(row).as_bytes(),
+        ColumnData::Many(texts) => texts.bytes_at(row),
         // Only called for columns that the schema says are text.
         _ => &[],
+    }
+}
+
+/// Numbers for the distinct texts of several tables, in the order in which they come.
+struct Numbers<'a, 't> {
+    tables: &'a [&'t Few],
+    values: Vec<&'t [u8]>,
+    of_text: HashMap<&'t [u8], u32>,
+    /// For each table and each place in it the number, if the text has come.
+    of_place: Vec<[Option<u32>; 256]>,
+}
+
+impl<'a, 't> Numbers<'a, 't> {
+    fn of(tables: &'a [&'t Few]) -> Numbers<'a, 't> {
+        let of_place = vec![[None; 256]; tables.len()];
+        Numbers { tables, values: Vec::new(), of_text: HashMap::new(), of_place }
+    }
+
+    fn number(&mut self, table: usize, place: u8) -> u32 {
+        match self.of_place[table][usize::from(place)] {
+            Some(number) => number,
+            None => self.number_anew(table, place),
+        }
+    }
+
+    #[cold]
+    fn number_anew(&mut self, table: usize, place: u8) -> u32 {
+        let text = self.tables[table].text(usize::from(place)).as_bytes();
+        // Each table has at most 255.
+        let next = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        let number = *self.of_text.entry(text).or_insert(next);
+        if number == next {
+            self.values.push(text);
+        }
+        self.of_place[table][usize::from(place)] = Some(number);
+        number
+    }
+}
+
+/// Returns the values that a group has of one column, given for each table.
+fn gather<'t, T: Copy>(group: &Group, columns: &[&'t [T]]) -> Cow<'t, [T]> {
+    match (&group.picks, columns) {
+        (None, [only]) => Cow::Borrowed(only),
+        (None, several) => Cow::Owned(several.concat()),
+        (Some(picks), all) => {
+            let value = |(table, row): &Pick| all[*table as usize][*row as usize];
+            Cow::Owned(picks.iter().map(value).collect())
+        }
     }
 }
 
@@ -198,33 +289,40 @@ impl Rows<'_> {
         let places = group.places.as_slice();
         let epochs = vec![self.epoch.0.cast_signed(); places.len()];
         writer.required_at(&epochs, places).map_err(&parquet)?;
-        let diffs = self.gather(group, |table| table.diffs());
+        let diffs: Vec<&[i8]> = self.tables.iter().map(Table::diffs).collect();
+        let diffs = gather(group, &diffs);
         let diffs: Vec<i32> = diffs.iter().map(|diff| i32::from(*diff)).collect();
         writer.required_at(&diffs, places).map_err(&parquet)?;
         for column in 0..self.view.columns().len() {
             match &self.tables[0].columns()[column] {
-                ColumnData::Text { .. } => writer.required_at(&self.texts(column, group), places),
-                ColumnData::Amount(_) => {
-                    let units = self.gather(group, |table| match &table.columns()[column] {
-                        ColumnData::Amount(all) => all,
-                        _ => &[],
-                    });
-                    self.check_width(column, group, &units)?;
-                    writer.required_at(&units, places)
+                ColumnData::Few(_) | ColumnData::Many(_) => {
+                    let columns = self.tables.iter().map(|table| &table.columns()[column]);
+                    match coded(columns, group.picks.as_deref()) {
+                        Some(coded) => writer.coded_at(&coded, places),
+                        None => writer.required_at(&self.texts(column, group), places),
+                    }
                 }
+                ColumnData::Amount(_) => match self.narrow_units(column, group) {
+                    Some(units) => writer.required_at(&units, places),
+                    None => {
+                        let units = self.units(column, group);
+                        self.check_width(column, group, &units)?;
+                        writer.required_at(&units, places)
+                    }
+                },
                 ColumnData::Integer(_) | ColumnData::Instant(_) => {
-                    let numbers = self.gather(group, |table| match &table.columns()[column] {
-                        ColumnData::Integer(all) | ColumnData::Instant(all) => all,
+                    let columns = self.tables.iter().map(|table| match &table.columns()[column] {
+                        ColumnData::Integer(all) | ColumnData::Instant(all) => all.as_slice(),
                         _ => &[],
                     });
-                    writer.required_at(&numbers, places)
+                    writer.required_at(&gather(group, &columns.collect::<Vec<_>>()), places)
                 }
                 ColumnData::Date(_) => {
-                    let dates = self.gather(group, |table| match &table.columns()[column] {
-                        ColumnData::Date(all) => all,
+                    let columns = self.tables.iter().map(|table| match &table.columns()[column] {
+                        ColumnData::Date(all) => all.as_slice(),
                         _ => &[],
                     });
-                    writer.required_at(&dates, places)
+                    writer.required_at(&gather(group, &columns.collect::<Vec<_>>()), places)
                 }
             }
             .map_err(&parquet)?;
@@ -232,41 +330,40 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Returns the values that a group has of one column of every table.
-    fn gather<'t, T: Copy>(
-        &'t self,
-        group: &Group,
-        column: impl Fn(&'t Table) -> &'t [T],
-    ) -> Cow<'t, [T]> {
-        let columns: Vec<&[T]> = self.tables.iter().map(column).collect();
-        match (&group.picks, columns.as_slice()) {
-            (None, [only]) => Cow::Borrowed(only),
-            (None, several) => Cow::Owned(several.concat()),
-            (Some(picks), all) => {
-                let value = |(table, row): &Pick| all[*table as usize][*row as usize];
-                Cow::Owned(picks.iter().map(value).collect())
-            }
-        }
+    /// Returns the amounts of a column where those of every table have 64 bits, which are always fewer than
+    /// 38 digits.
+    fn narrow_units(&self, column: usize, group: &Group) -> Option<Cow<'_, [NarrowUnits]>> {
+        let columns = self.tables.iter().map(|table| match &table.columns()[column] {
+            ColumnData::Amount(Packed::Narrow(all)) => Some(all.as_slice()),
+            _ => None,
+        });
+        Some(gather(group, &columns.collect::<Option<Vec<_>>>()?))
+    }
+
+    fn units(&self, column: usize, group: &Group) -> Vec<i128> {
+        let columns = self.tables.iter().map(|table| match &table.columns()[column] {
+            ColumnData::Amount(Packed::Wide(all)) => Cow::Borrowed(all.as_slice()),
+            ColumnData::Amount(all) => Cow::Owned(all.to_wide()),
+            // Only called for columns that the schema says are amounts.
+            _ => Cow::Borrowed([].as_slice()),
+        });
+        let columns: Vec<Cow<'_, [i128]>> = columns.collect();
+        let columns: Vec<&[i128]> = columns.iter().map(AsRef::as_ref).collect();
+        gather(group, &columns).into_owned()
     }
 
     fn texts(&self, column: usize, group: &Group) -> Vec<&[u8]> {
         let columns = self.tables.iter().map(|table| &table.columns()[column]);
-        let Some(picks) = &group.picks else {
-            let mut texts = Vec::with_capacity(group.places.len());
-            for column in columns {
-                let ColumnData::Text { ends, bytes } = column else { continue };
-                let mut start = 0;
-                texts.extend(ends.iter().map(|end| {
-                    let text = &bytes.as_bytes()[start..*end];
-                    start = *end;
-                    text
-                }));
-            }
-            return texts;
-        };
-        let columns: Vec<_> = columns.collect();
-        let value = |(table, row): &Pick| text(columns[*table as usize], *row as usize);
-        picks.iter().map(value).collect()
+        if let Some(picks) = &group.picks {
+            let columns: Vec<_> = columns.collect();
+            let value = |(table, row): &Pick| text(columns[*table as usize], *row as usize);
+            return picks.iter().map(value).collect();
+        }
+        let mut texts = Vec::with_capacity(group.places.len());
+        for (table, column) in self.tables.iter().zip(columns) {
+            texts.extend((0..table.len()).map(|row| text(column, row)));
+        }
+        texts
     }
 
     fn check_width(&self, column: usize, group: &Group, units: &[i128]) -> Result<(), SinkError> {
@@ -349,6 +446,53 @@ mod tests {
         }
     }
 
+    /// A table of the rows whose columns know few texts and narrow amounts, or many and wide ones.
+    fn table_of(rows: &[(u8, u8, i64)], few: bool) -> Table {
+        let mut table = Table::new(View::TrialBalance);
+        let mut push = |tenant: &str, currency: &str, units: i128| {
+            let amount = Value::Amount(units);
+            let values = [Value::Text(tenant), Value::Text(currency), amount, amount, amount];
+            table.push(&values, 1);
+        };
+        for (tenant, currency, units) in rows {
+            push(&format!("tenant {tenant}"), &format!("C{currency}"), (*units).into());
+        }
+        // What comes and goes leaves columns of many texts and of wide amounts, or such as know texts of no row.
+        let (more, units) = if few { (1, 1) } else { (300, i128::MAX) };
+        (0..more).for_each(|n| push(&format!("another {n}"), &format!("D{n}"), units));
+        table.remove(&(rows.len()..rows.len() + more).collect::<Vec<_>>());
+        let is_few = |column: &ColumnData| {
+            matches!(column, ColumnData::Few(_) | ColumnData::Amount(Packed::Narrow(_)))
+        };
+        assert!(table.columns().iter().all(|column| is_few(column) == few));
+        table
+    }
+
+    proptest! {
+        #[test]
+        fn files_are_the_same_however_tables_keep_their_columns(
+            tables in prop::collection::vec(
+                (prop::collection::vec((0..6_u8, 0..4_u8, any::<i64>()), 0..60), any::<bool>()),
+                1..4,
+            ),
+        ) {
+            let file = |tables: &[Table]| {
+                let (view, desk) = (View::TrialBalance, Desk::new().unwrap());
+                encode_deltas("deltas", view, tables, (Epoch(1), Scale::DEFAULT), desk).unwrap().0
+            };
+            let totals = |tables: &[Table]| -> Vec<ViewTotals> {
+                tables.iter().map(|table| ViewTotals::of(table, Scale::DEFAULT).unwrap()).collect()
+            };
+            let few: Vec<Table> = tables.iter().map(|(rows, _)| table_of(rows, true)).collect();
+            let many: Vec<Table> = tables.iter().map(|(rows, _)| table_of(rows, false)).collect();
+            let some: Vec<Table> = tables.iter().map(|(rows, few)| table_of(rows, *few)).collect();
+            prop_assert_eq!(&few, &many);
+            prop_assert_eq!(file(&few), file(&many));
+            prop_assert_eq!(file(&some), file(&many));
+            prop_assert_eq!(totals(&few), totals(&many));
+        }
+    }
+
     /// Whichever table and row group it is in.
     #[test]
     fn an_amount_that_is_too_wide_is_named_by_its_row() {
@@ -367,14 +511,9 @@ mod tests {
             let (path, view) = ("deltas", View::TrialBalance);
             let (epoch, scale) = (Epoch(1), Scale::DEFAULT);
             let rows = Rows { path, view, tables: &tables, epoch, scale };
-            let units = |group: &Group| {
-                rows.gather(group, |table| match &table.columns()[2] {
-                    ColumnData::Amount(all) => all,
-                    _ => &[],
-                })
-            };
+            let check = |group| rows.check_width(2, group, &rows.units(2, group));
             let groups = clustered(&tables, group_rows);
-            let outcomes = groups.iter().map(|group| rows.check_width(2, group, &units(group)));
+            let outcomes = groups.iter().map(check);
             let errors: Vec<_> = outcomes.filter_map(Result::err).collect();
             let [SinkError::AmountTooWide { row, units, .. }] = errors.as_slice() else {
                 panic!("{errors:?}");

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::i256;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
-use trueup_ledger::table::ColumnData;
+use trueup_ledger::table::{ColumnData, Packed};
 use trueup_ledger::{Digest, Scale, Table, Value};
 
 use crate::error::SinkError;
@@ -133,15 +133,26 @@ fn sums(table: &Table, scale: Scale) -> Result<BTreeMap<String, CurrencyTotals>,
         let ColumnData::Amount(units) = data else { continue };
         let bad = |text: String| SinkError::BadTotal { column: column.name.to_owned(), text };
         let mut sums = vec![Sum::default(); currencies.len()];
-        for ((units, diff), place) in units.iter().zip(table.diffs()).zip(&places) {
+        let mut add = |units: i128, diff: i8, place: usize| {
             let signed = match diff {
-                1 => Some(*units),
+                1 => Some(units),
                 -1 => units.checked_neg(),
-                other => units.checked_mul(i128::from(*other)),
+                other => units.checked_mul(i128::from(other)),
             };
-            let added = signed.and_then(|signed| sums[*place].add(signed));
-            added.ok_or_else(|| bad(units.to_string()))?;
-        }
+            let added = signed.and_then(|signed| sums[place].add(signed));
+            added.ok_or_else(|| bad(units.to_string()))
+        };
+        let rows = table.diffs().iter().zip(&places);
+        match units {
+            Packed::Narrow(all) => all
+                .iter()
+                .zip(rows)
+                .try_for_each(|(units, (diff, place))| add((*units).into(), *diff, *place)),
+            Packed::Wide(all) => all
+                .iter()
+                .zip(rows)
+                .try_for_each(|(units, (diff, place))| add(*units, *diff, *place)),
+        }?;
         for (sum, columns) in sums.into_iter().zip(&mut published) {
             let total = sum.total().ok_or_else(|| bad("too large".to_owned()))?;
             columns.insert(column.name.to_owned(), display_units(total, scale));
@@ -157,6 +168,19 @@ fn currencies(table: &Table) -> (Vec<&str>, Vec<usize>) {
         return (vec![""], vec![0; table.len()]);
     };
     let mut currencies: Vec<&str> = Vec::new();
+    if let ColumnData::Few(few) = &table.columns()[column] {
+        // Not of all that it knows there is a row: some may have been removed.
+        let mut known = [None; 256];
+        let places = few.places().iter().map(|place| {
+            let place = usize::from(*place);
+            *known[place].get_or_insert_with(|| {
+                currencies.push(few.text(place));
+                currencies.len() - 1
+            })
+        });
+        let places = places.collect();
+        return (currencies, places);
+    }
     let mut known: HashMap<&str, usize> = HashMap::new();
     let mut last: Option<usize> = None;
     let places = (0..table.len()).map(|row| {
