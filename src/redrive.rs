@@ -172,11 +172,12 @@ impl Files {
 
     fn fill(&mut self, limit: usize, end: Option<u64>) -> Result<RawBatch, SourceError> {
         let (mut batch, mut hash) = (RawBatch::default(), self.hash.clone());
+        let mut bytes = Vec::new();
         let mut number = self.offset.max(1);
         let started = Instant::now();
         while batch.len() < limit
             && end.is_none_or(|end| number < end)
-            && batch.bytes.len() < BATCH_BYTES_MAX
+            && bytes.len() < BATCH_BYTES_MAX
             && (batch.is_empty() || started.elapsed() < TURN_MAX)
         {
             let Some(redrive) = self.read(number)? else {
@@ -191,12 +192,13 @@ impl Files {
                 return Err(self.changed(number, detail));
             }
             let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let (start, len) = (length(&batch.bytes), length(&redrive.raw));
+            let (start, len) = (length(&bytes), length(&redrive.raw));
             batch.frames.push(Frame { offset: number, start, len });
-            batch.bytes.extend_from_slice(&redrive.raw);
+            bytes.extend_from_slice(&redrive.raw);
             hash = redrive.hash;
             number += 1;
         }
+        batch.bytes = bytes.into();
         if !batch.is_empty() {
             (self.offset, self.hash, self.missed) = (number, hash, None);
             batch.to = place(number);

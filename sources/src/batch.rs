@@ -4,13 +4,15 @@
 //! one allocation a batch, not one a record. It holds about [`BATCH_BYTES_MAX`] bytes and at most
 //! one record more.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use trueup_ledger::Position;
 use trueup_ledger::draft::RECORD_BYTES_MAX;
 
-/// How many bytes of records make a batch full. The record that fills it is still in it.
-pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How many bytes of records make a batch full. The record that fills it is still in it. A batch stays
+/// in the cache of the processor that decodes it.
+pub const BATCH_BYTES_MAX: usize = 1 << 18;
 
 /// The largest record that a transport hands on whole. Of a larger one only the first
 /// [`CUT_BYTES`] are in the batch: enough to be rejected as too large, and memory stays bounded.
@@ -30,6 +32,85 @@ pub struct Frame {
     pub len: u32,
 }
 
+/// The bytes of a batch. The memory of one that came from a [`Shelf`] goes back there.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    shelf: Option<Shelf>,
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Buffer {
+        Buffer { bytes, shelf: None }
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Buffer {
+        Buffer::from(self.bytes.clone())
+    }
+}
+
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Buffer) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Buffer {}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(shelf) = self.shelf.take() {
+            shelf.put(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// Memory of batches that nobody reads any more. What is read next takes it: memory that is taken anew
+/// has to be cleared first, and is in no cache.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shelf(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Shelf {
+    /// How many pieces of memory lie there at most: about as many as batches that wait for workers.
+    const PIECES: usize = 32;
+
+    /// Returns empty memory for so many bytes.
+    pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
+        let mut piece = self.pieces().pop().unwrap_or_default();
+        piece.reserve(bytes);
+        piece
+    }
+
+    /// Takes memory back, unless it is that of a long record or there is enough.
+    pub(crate) fn put(&self, mut piece: Vec<u8>) {
+        let mut pieces = self.pieces();
+        if pieces.len() < Shelf::PIECES && piece.capacity() <= 2 * BATCH_BYTES_MAX {
+            piece.clear();
+            pieces.push(piece);
+        }
+    }
+
+    /// Makes memory that [`Shelf::take`] gave the bytes of a batch.
+    pub(crate) fn lend(&self, bytes: Vec<u8>) -> Buffer {
+        Buffer { bytes, shelf: Some(self.clone()) }
+    }
+
+    fn pieces(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        // Whoever panicked while he held it has not left it half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Consecutive records of one partition and segment, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawBatch {
@@ -38,7 +119,7 @@ pub struct RawBatch {
     /// The segment of all records: the file name, or empty for Kafka.
     pub segment: Arc<str>,
     /// The bytes of the records. There may be bytes between them that belong to none.
-    pub bytes: Vec<u8>,
+    pub bytes: Buffer,
     /// The records, by ascending offset.
     pub frames: Vec<Frame>,
     /// The position behind the last record, from which the next batch continues.
@@ -74,5 +155,35 @@ impl RawBatch {
     #[must_use]
     pub fn position(&self, frame: Frame) -> Position {
         Position { segment: Arc::clone(&self.segment), offset: frame.offset }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_a_batch_is_used_again() {
+        let shelf = Shelf::default();
+        let mut bytes = shelf.take(1000);
+        bytes.extend_from_slice(b"a record");
+        let (place, buffer) = (bytes.as_ptr(), shelf.lend(bytes));
+        let copy = buffer.clone();
+        assert_eq!((&*copy, &copy), (b"a record".as_slice(), &buffer));
+        drop(buffer);
+        drop(copy);
+        assert_eq!(shelf.pieces().len(), 1, "a copy has memory of its own");
+        let again = shelf.take(10);
+        assert_eq!((again.as_ptr(), again.len(), again.capacity() >= 1000), (place, 0, true));
+    }
+
+    #[test]
+    fn memory_that_lies_there_is_bounded() {
+        let shelf = Shelf::default();
+        drop(shelf.lend(Vec::with_capacity(HOLD_BYTES_MAX)));
+        assert_eq!(shelf.pieces().len(), 0, "that of a long record");
+        let lent: Vec<Buffer> = (0..100).map(|_| shelf.lend(shelf.take(10))).collect();
+        drop(lent);
+        assert_eq!(shelf.pieces().len(), Shelf::PIECES);
     }
 }

@@ -27,13 +27,14 @@ use super::stager::{RangeRead, Staged};
 use super::worker::{Closed, Dispatch, Work};
 use super::{RunError, Shared};
 
-/// The most records of one poll, so that partitions take turns.
+/// The most records of one turn, and about how many bytes of them, so that partitions take turns.
 const TURN: usize = 8192;
+const TURN_BYTES: usize = 1 << 20;
 
 /// So many records of one turn, or bytes of them, say that a partition is far behind. A batch of a local log
-/// ends before the line that does not fit, so one that is full may be a large record short of the most.
+/// ends before the line that does not fit, so a full turn may be a large record short of the most.
 const BEHIND_RECORDS: usize = TURN / 2;
-const BEHIND_BYTES: usize = BATCH_BYTES_MAX / 2;
+const BEHIND_BYTES: usize = TURN_BYTES / 2;
 
 /// How many commit intervals an epoch takes while all live partitions are far behind: what waits there
 /// is late anyhow, and the larger an epoch is, the fewer rows are told that the next one takes back.
@@ -444,22 +445,40 @@ impl Intake {
                     continue;
                 }
                 let limit = usize::try_from(left).unwrap_or(TURN).min(TURN);
-                let until = reader.end.clone();
-                let polled = reader.poll(limit, until.as_ref());
-                let mut much = false;
-                if let Polled::Batch(batch) = self.or_fail(polled)? {
-                    got.records += batch.len() as u64;
-                    got.bytes += batch.bytes.len();
-                    much = is_much(batch.len(), batch.bytes.len());
-                    self.hand_out(reader, epoch, batch)?;
-                }
+                let (records, bytes) = self.turn(reader, epoch, limit)?;
+                got.records += records as u64;
+                got.bytes += bytes;
                 if backfills_only || !backfill {
-                    turns.note(much);
+                    turns.note(is_much(records, bytes));
                 }
             }
         }
         got.behind = turns.far_behind();
         Ok(())
+    }
+
+    /// Lets a partition have a turn: batches as long as they are full. Returns how many records, and bytes of
+    /// them, came.
+    fn turn(
+        &mut self,
+        reader: &mut Reader,
+        epoch: Epoch,
+        limit: usize,
+    ) -> Result<(usize, usize), Stopped> {
+        let (mut records, mut bytes) = (0, 0);
+        while records < limit && bytes < TURN_BYTES && !reader.caught_up() {
+            let until = reader.end.clone();
+            let polled = reader.poll(limit - records, until.as_ref());
+            let Polled::Batch(batch) = self.or_fail(polled)? else { break };
+            let is_full = batch.bytes.len() >= BATCH_BYTES_MAX / 2;
+            records += batch.len();
+            bytes += batch.bytes.len();
+            self.hand_out(reader, epoch, batch)?;
+            if !is_full {
+                break;
+            }
+        }
+        Ok((records, bytes))
     }
 
     fn close(
@@ -510,10 +529,10 @@ mod tests {
     const RECORD_BYTES: usize = 4 << 10;
 
     #[test]
-    fn a_batch_that_is_full_but_for_a_record_is_much() {
+    fn a_turn_that_is_full_but_for_a_record_is_much() {
         let cases = [
             (TURN, 100, true),
-            (BATCH_BYTES_MAX / RECORD_BYTES, BATCH_BYTES_MAX - RECORD_BYTES, true),
+            (TURN_BYTES / RECORD_BYTES, TURN_BYTES - RECORD_BYTES, true),
             (25, 25 * RECORD_BYTES, false),
             (0, 0, false),
         ];

@@ -22,7 +22,7 @@ use trueup_ledger::Position;
 
 use super::errors::{Meaning, from_kafka, meaning};
 use super::{Arrivals, KafkaConfig};
-use crate::batch::{BATCH_BYTES_MAX, CUT_BYTES, Frame, HOLD_BYTES_MAX, RawBatch};
+use crate::batch::{BATCH_BYTES_MAX, CUT_BYTES, Frame, HOLD_BYTES_MAX, RawBatch, Shelf};
 use crate::transport::{Partition, Polled, SERVER_TIMEOUT, SourceError};
 
 /// A reader of one partition.
@@ -49,6 +49,7 @@ pub(super) struct TopicPartition {
     held: Option<OwnedMessage>,
     /// What went wrong behind the records of the last batch.
     pending: Option<SourceError>,
+    shelf: Shelf,
 }
 
 /// A record by which a partition is recognised.
@@ -100,7 +101,7 @@ impl Filling {
 
     fn push(&mut self, message: &impl Message) {
         let value = kept(message.payload().unwrap_or_default());
-        // A batch ends at 1 MiB and one record of 64 MiB at most, far below 2^32.
+        // A batch ends behind one record of 64 MiB at most, far below 2^32.
         let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
         self.frames.push(Frame {
             offset: offset_of(message.offset()),
@@ -178,6 +179,7 @@ impl TopicPartition {
             unverified: false,
             held: None,
             pending: None,
+            shelf: Shelf::default(),
         })
     }
 
@@ -385,7 +387,7 @@ impl Partition for TopicPartition {
         if until < u64::MAX {
             self.expect(until)?;
         }
-        let mut batch = Filling::default();
+        let mut batch = Filling { bytes: self.shelf.take(0), ..Filling::default() };
         match self.held.take() {
             Some(held) if offset_of(held.offset()) >= until => self.held = Some(held),
             held => {
@@ -402,6 +404,7 @@ impl Partition for TopicPartition {
             }
         }
         let Some(mark) = batch.mark() else {
+            self.shelf.put(batch.bytes);
             self.position = self.position.max(self.drained.min(until));
             return Ok(Polled::Idle);
         };
@@ -409,7 +412,7 @@ impl Partition for TopicPartition {
         Ok(Polled::Batch(RawBatch {
             partition: 0,
             segment: Arc::default(),
-            bytes: batch.bytes,
+            bytes: self.shelf.lend(batch.bytes),
             frames: batch.frames,
             to: self.position(),
         }))

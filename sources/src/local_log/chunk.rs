@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use crate::batch::{BATCH_BYTES_MAX, CUT_BYTES, Frame, HOLD_BYTES_MAX};
+use crate::batch::{BATCH_BYTES_MAX, CUT_BYTES, Frame, HOLD_BYTES_MAX, Shelf};
 
 /// Below this, a smaller read saves nothing.
 const READ_BYTES_MIN: usize = 64 << 10;
@@ -17,6 +17,8 @@ const RECORD_BYTES_GUESS: usize = 2 << 10;
 pub(super) struct Lines {
     /// The bytes that were asked for as a prefix, then the lines.
     pub(super) bytes: Vec<u8>,
+    /// The file offset of the first of these bytes.
+    start: u64,
     /// The lines; empty if there is no complete one.
     pub(super) frames: Vec<Frame>,
     /// The file offset behind the last line.
@@ -31,12 +33,13 @@ pub(super) fn read_lines(
     end: u64,
     prefix: usize,
     limit: usize,
+    shelf: &Shelf,
 ) -> io::Result<Lines> {
     let size = limit.saturating_mul(RECORD_BYTES_GUESS).clamp(READ_BYTES_MIN, BATCH_BYTES_MAX);
     let start = from.saturating_sub(prefix as u64);
-    let mut bytes = Vec::with_capacity(prefix + size);
+    let mut bytes = shelf.take(prefix + size);
     extend(file, &mut bytes, start, end, prefix + size)?;
-    let mut lines = Lines { to: from, ..Lines::default() };
+    let mut lines = Lines { start, to: from, ..Lines::default() };
     let first = prefix.min(bytes.len());
     let mut at = first;
     for newline in memchr::memchr_iter(b'\n', &bytes[first..]).take(limit) {
@@ -95,6 +98,14 @@ fn long_line(
 }
 
 impl Lines {
+    /// Returns the last `len` bytes before [`Lines::to`], fewer where the file has fewer; none where they are not
+    /// all at hand.
+    pub(super) fn last_bytes(&self, len: usize) -> Option<&[u8]> {
+        let ends = self.start + self.bytes.len() as u64 == self.to;
+        let first = self.bytes.len().checked_sub(len).or((self.start == 0).then_some(0))?;
+        ends.then(|| &self.bytes[first..])
+    }
+
     /// Adds the line at `start` of the bytes, and moves on by `advance` bytes of the file.
     fn push(&mut self, start: usize, len: usize, advance: usize) {
         self.frames.push(Frame { offset: self.to, start: narrow(start), len: narrow(len) });

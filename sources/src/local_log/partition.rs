@@ -12,7 +12,7 @@ use trueup_ledger::Position;
 
 use super::chunk::{behind_last_line, bytes_before, read_lines};
 use super::folder::Files;
-use crate::batch::RawBatch;
+use crate::batch::{RawBatch, Shelf};
 use crate::transport::{Partition, Polled, SourceError};
 
 /// How many bytes before the position must stay what they were.
@@ -34,6 +34,7 @@ pub(super) struct LogPartition {
     last_finished_bytes: u64,
     /// The file's length when it last ended in an incomplete line.
     incomplete: Option<u64>,
+    shelf: Shelf,
 }
 
 impl LogPartition {
@@ -49,6 +50,7 @@ impl LogPartition {
             finished_bytes: 0,
             last_finished_bytes: 0,
             incomplete: None,
+            shelf: Shelf::default(),
         }
     }
 
@@ -159,12 +161,13 @@ impl LogPartition {
         if end <= from || (until.is_none() && self.incomplete == Some(length)) {
             return self.check_same_file(file, name).map(|()| None);
         }
-        let lines = read_lines(file, from, end, self.tail.len(), limit)
+        let lines = read_lines(file, from, end, self.tail.len(), limit, &self.shelf)
             .map_err(|error| self.failed(name, error))?;
         if lines.bytes.get(..self.tail.len()) != Some(self.tail.as_slice()) {
             return Err(self.changed(&self.position, self.rewritten(name)));
         }
         if lines.frames.is_empty() {
+            self.shelf.put(lines.bytes);
             if until.is_some() {
                 let detail =
                     format!("no line of {} ends before byte {end} any more", self.shown(name));
@@ -173,13 +176,16 @@ impl LogPartition {
             self.incomplete = Some(length);
             return self.check_same_file(file, name).map(|()| None);
         }
-        self.tail =
-            bytes_before(file, lines.to, TAIL_BYTES).map_err(|error| self.failed(name, error))?;
+        self.tail = match lines.last_bytes(TAIL_BYTES) {
+            Some(tail) => tail.to_vec(),
+            None => bytes_before(file, lines.to, TAIL_BYTES)
+                .map_err(|error| self.failed(name, error))?,
+        };
         self.position.offset = lines.to;
         Ok(Some(RawBatch {
             partition: 0,
             segment: Arc::clone(name),
-            bytes: lines.bytes,
+            bytes: self.shelf.lend(lines.bytes),
             frames: lines.frames,
             to: self.position.clone(),
         }))
