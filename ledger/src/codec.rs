@@ -78,6 +78,19 @@ pub fn put_signed(out: &mut Vec<u8>, value: i128) {
     put_varint(out, ((value << 1) ^ (value >> 127)).cast_unsigned());
 }
 
+/// Appends `value` as [`put_signed`] does.
+#[inline]
+pub fn put_signed_64(out: &mut Vec<u8>, value: i64) {
+    let value = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    if value < 0x80 {
+        out.push((value & 0x7f) as u8);
+    } else if value < 1 << 56 {
+        put_eight(out, value);
+    } else {
+        put_wide(out, value.into());
+    }
+}
+
 /// Appends a text with its length.
 pub fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
@@ -425,6 +438,15 @@ mod tests {
             let mut written = Vec::new();
             put_signed(&mut written, value);
             assert_eq!(Reader::new(&written).signed(), Ok(value));
+        }
+        let powers = (0..i64::BITS).map(|bit| 1_i64.wrapping_shl(bit));
+        for value in powers.flat_map(|power| (-1..=1).map(move |by| power.wrapping_add(by))) {
+            for value in [value, value.wrapping_neg()] {
+                let (mut narrow, mut wide) = (vec![9], vec![9]);
+                put_signed_64(&mut narrow, value);
+                put_signed(&mut wide, value.into());
+                assert_eq!(narrow, wide, "{value}");
+            }
         }
     }
 

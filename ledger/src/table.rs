@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::codec::{CodecError, Reader, put_bytes, put_signed, put_text};
+use crate::codec::{CodecError, Reader, put_bytes, put_signed, put_signed_64, put_text};
 use crate::view::{ColumnType, View};
 use crate::{Amount, Digest, Scale, Timestamp};
 
@@ -111,8 +111,8 @@ fn put_value(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Text(text) => put_text(out, text),
         Value::Amount(units) => put_signed(out, units),
-        Value::Integer(n) | Value::Instant(n) => put_signed(out, i128::from(n)),
-        Value::Date(days) => put_signed(out, i128::from(days)),
+        Value::Integer(n) | Value::Instant(n) => put_signed_64(out, n),
+        Value::Date(days) => put_signed_64(out, days.into()),
     }
 }
 
@@ -245,6 +245,7 @@ impl ColumnData {
         match self {
             ColumnData::Few(texts) => put_text(out, texts.at(row)),
             ColumnData::Many(texts) => put_bytes(out, texts.bytes_at(row)),
+            ColumnData::Amount(Packed::Narrow(all)) => put_signed_64(out, all[row].0),
             other => put_value(other.value(row), out),
         }
     }
