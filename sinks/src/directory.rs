@@ -11,13 +11,15 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::store::{Store, StoreError, TEMPORARY, check_path};
+
+mod direct;
 
 /// Files below a directory. Several processes may have one store open.
 #[derive(Debug)]
@@ -112,7 +114,7 @@ impl DirectoryStore {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let name = format!("{TEMPORARY}{}-{number}", std::process::id());
             let path = self.root.join(name);
-            let mut file = match File::create_new(&path) {
+            let file = match File::create_new(&path) {
                 Ok(file) => file,
                 // Another container's process of the same number, or a crashed one.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -124,7 +126,7 @@ impl DirectoryStore {
             if file.metadata()?.nlink() == 0 {
                 continue;
             }
-            let written = file.write_all(bytes).and_then(|()| file.sync_all());
+            let written = direct::write_all(&file, &path, bytes).and_then(|()| file.sync_all());
             return match written {
                 Ok(()) => Ok((path, file)),
                 Err(error) => {
