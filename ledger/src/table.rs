@@ -522,14 +522,19 @@ mod tests {
                 let row = trial(text, n).iter().map(|value| value.to_datum()).collect();
                 rows.add(row, 1);
             }
-            let read = |table: &Table| -> Vec<Row> { (0..table.len()).map(|row| table.row(row)).collect() };
-            prop_assert!(read(&table).iter().zip(&texts).all(|(row, text)| row[0] == Datum::Text(text.as_str().into())));
+            let read = |table: &Table| -> Vec<Row> {
+                (0..table.len()).map(|row| table.row(row)).collect()
+            };
+            for (row, text) in read(&table).iter().zip(&texts) {
+                prop_assert_eq!(&row[0], &Datum::Text(text.as_str().into()));
+            }
             prop_assert_eq!(table.digest(), rows.digest());
             let all = read(&table);
             let is_gone = |row: &usize| gone >> (row % 64) & 1 == 1;
             let removed: Vec<usize> = (0..all.len()).filter(is_gone).collect();
             table.remove(&removed);
-            let left: Vec<Row> = (0..all.len()).filter(|row| !is_gone(row)).map(|row| all[row].clone()).collect();
+            let left: Vec<Row> =
+                (0..all.len()).filter(|row| !is_gone(row)).map(|row| all[row].clone()).collect();
             prop_assert_eq!(read(&table), left.clone());
             let mut anew = Table::new(View::TrialBalance);
             for row in &left {

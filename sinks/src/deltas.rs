@@ -159,7 +159,8 @@ fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
     groups.into_iter().map(|(picks, places)| Group { picks: Some(picks), places }).collect()
 }
 
-/// Returns the distinct tenants of some tables, and for each row, one table after the other, its place among them.
+/// Returns the distinct tenants of some tables, and for each row, one table after the other, its place
+/// among them.
 fn tenants(tables: &[Table]) -> (Vec<&[u8]>, Vec<u32>) {
     let columns = tables.iter().map(|table| &table.columns()[0]);
     if let Some(Dictionary { values, places }) = coded(columns, None) {
@@ -457,7 +458,8 @@ mod tests {
         for (tenant, currency, units) in rows {
             push(&format!("tenant {tenant}"), &format!("C{currency}"), (*units).into());
         }
-        // What comes and goes leaves columns of many texts and of wide amounts, or such as know texts of no row.
+        // What comes and goes leaves columns of many texts and of wide amounts, or such as know texts of
+        // no row.
         let (more, units) = if few { (1, 1) } else { (300, i128::MAX) };
         (0..more).for_each(|n| push(&format!("another {n}"), &format!("D{n}"), units));
         table.remove(&(rows.len()..rows.len() + more).collect::<Vec<_>>());

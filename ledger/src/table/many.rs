@@ -44,7 +44,8 @@ impl Many {
         &self.bytes[self.start(row)..self.start(row + 1)]
     }
 
-    /// Returns the bytes of the text of a row. A slice of a text is checked to be one; that of its bytes need not be.
+    /// Returns the bytes of the text of a row. A slice of a text is checked to be one; that of its bytes
+    /// need not be.
     #[must_use]
     pub fn bytes_at(&self, row: usize) -> &[u8] {
         &self.bytes.as_bytes()[self.start(row)..self.start(row + 1)]

@@ -19,8 +19,8 @@ const PIECE_BYTES: usize = 2 << 20;
 /// disk that there is.
 const BLOCK_BYTES: usize = 4096;
 
-/// Writes all bytes to a file that is new, by its path past the page cache if that is worth it and can be. What
-/// is written is durable when the file is synced.
+/// Writes all bytes to a file that is new and empty: by its path past the page cache, if that is worth it and
+/// can be. What is written is durable when the file is synced.
 pub(super) fn write_all(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if bytes.len() >= BYTES_MIN {
         match write_direct(path, bytes) {

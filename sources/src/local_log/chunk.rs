@@ -98,8 +98,8 @@ fn long_line(
 }
 
 impl Lines {
-    /// Returns the last `len` bytes before [`Lines::to`], fewer where the file has fewer; none where they are not
-    /// all at hand.
+    /// Returns the last `len` bytes before [`Lines::to`], fewer where the file has fewer; none where they
+    /// are not all at hand.
     pub(super) fn last_bytes(&self, len: usize) -> Option<&[u8]> {
         let ends = self.start + self.bytes.len() as u64 == self.to;
         let first = self.bytes.len().checked_sub(len).or((self.start == 0).then_some(0))?;
