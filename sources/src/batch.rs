@@ -32,7 +32,7 @@ pub struct Frame {
     pub len: u32,
 }
 
-/// The bytes of a batch. The memory of one that came from a [`Shelf`] goes back there.
+/// The bytes of a batch. The memory of one that came from a shelf goes back there.
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
