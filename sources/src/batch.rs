@@ -5,7 +5,7 @@
 //! one record more.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use trueup_ledger::Position;
 use trueup_ledger::draft::RECORD_BYTES_MAX;
@@ -84,6 +84,13 @@ impl Shelf {
     /// How many pieces of memory lie there at most: about as many as batches that wait for workers.
     const PIECES: usize = 32;
 
+    /// Returns that of the process. However many partitions there are, what they have read waits for the same
+    /// workers; each with memory of its own would keep as much as all.
+    pub(crate) fn of_process() -> Shelf {
+        static SHELF: LazyLock<Shelf> = LazyLock::new(Shelf::default);
+        SHELF.clone()
+    }
+
     /// Returns empty memory for so many bytes.
     pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
         let mut piece = self.pieces().pop().unwrap_or_default();
@@ -105,7 +112,7 @@ impl Shelf {
         Buffer { bytes, shelf: Some(self.clone()) }
     }
 
-    fn pieces(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+    fn pieces(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         // Whoever panicked while he held it has not left it half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -179,7 +179,7 @@ impl TopicPartition {
             unverified: false,
             held: None,
             pending: None,
-            shelf: Shelf::default(),
+            shelf: Shelf::of_process(),
         })
     }
 

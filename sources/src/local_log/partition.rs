@@ -50,7 +50,7 @@ impl LogPartition {
             finished_bytes: 0,
             last_finished_bytes: 0,
             incomplete: None,
-            shelf: Shelf::default(),
+            shelf: Shelf::of_process(),
         }
     }
 
