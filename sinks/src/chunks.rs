@@ -424,7 +424,7 @@ impl<T: Plain> Dictionary<T> {
     fn of(values: &[T]) -> Option<Dictionary<T>> {
         let step = (values.len() / SAMPLE).max(1);
         let sample = values.iter().step_by(step).take(SAMPLE);
-        let (mut seen, mut looked_at) = (HashSet::with_capacity(SAMPLE), 0);
+        let (mut seen, mut looked_at) = (HashSet::with_capacity(SAMPLE.min(values.len())), 0);
         for value in sample {
             seen.insert(value);
             looked_at += 1;
