@@ -1,6 +1,6 @@
 //! Books: what one tenant holds in one currency, and their sums in the store.
 //!
-//! In: changes of sums by book and hash range. Out: the same changes, or the rows of totals. State:
+//! In: changes of sums by book, or by book and hash range. Out: the same changes, or the rows of totals. State:
 //! one sum a key, in the store; what is handed on is small enough for arrangements.
 
 use std::cell::RefCell;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use differential_dataflow::difference::{IsZero, Semigroup};
 use serde::{Deserialize, Serialize};
+use timely::ExchangeData;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -19,7 +20,7 @@ use trueup_ledger::codec::{CodecError, Reader};
 use crate::names::{AccountKey, AccountName};
 use crate::store::{Encode, Kept, Space, StateKey, StateValue, WorkerState};
 use crate::sums::Sides;
-use crate::totals::route;
+use crate::totals::{consolidate, route};
 
 /// A tenant's currency.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +32,23 @@ pub struct Book {
     /// The currency.
     pub currency: Arc<str>,
 }
+
+impl Book {
+    /// Returns the book of a tenant in a currency.
+    #[must_use]
+    pub fn new(tenant: &str, currency: &str) -> Book {
+        Book::of(&AccountName::new(tenant, "", currency))
+    }
+
+    /// Returns the book that an account without a name stands for.
+    fn of(name: &AccountName) -> Book {
+        let (tenant, currency) = (Arc::from(name.tenant()), Arc::from(name.currency()));
+        Book { key: name.key(), tenant, currency }
+    }
+}
+
+/// What changes in hash ranges of transactions, in no order; a range may come more than once.
+pub type OfRanges = Vec<(u8, Sides)>;
 
 /// The sums of a book, or of a part of it, as the store keeps them.
 #[derive(Clone)]
@@ -48,12 +66,7 @@ impl Encode for BookSums {
 
 impl StateValue for BookSums {
     fn decode(reader: &mut Reader<'_>) -> Result<BookSums, CodecError> {
-        let name = AccountName::decode(reader)?;
-        let book = Book {
-            key: name.key(),
-            tenant: Arc::from(name.tenant()),
-            currency: Arc::from(name.currency()),
-        };
+        let book = Book::of(&AccountName::decode(reader)?);
         Ok(BookSums { book, sides: Sides::decode(reader)? })
     }
 
@@ -72,27 +85,30 @@ pub(crate) struct Change<'a, K> {
     pub(crate) after: Sides,
 }
 
-/// Keeps the sum of every key and calls `each` for those that an epoch changes. `part` is what of a
-/// hash range the key has. Before the first epoch, `restored` is called for every sum that is kept,
-/// with the epoch that it is of.
-pub(crate) fn summed<'s, K, D>(
+/// Keeps the sum of every key and calls `each` for those that an epoch changes. `keyed` tells apart what
+/// changes in a book. Before the first epoch, `restored` is called for every sum that is kept, with the
+/// epoch that it is of.
+pub(crate) fn summed<'s, P, K, D, C>(
     name: &str,
-    changes: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
+    changes: Stream<'s, u64, Vec<(Book, P)>>,
     state: &WorkerState,
     (space, since): (Space, u64),
-    part: impl Fn(AccountKey, u8) -> K + 'static,
+    keyed: impl Fn(AccountKey, P) -> C + 'static,
     each: impl Fn(u64, &Change<'_, K>, &mut Vec<D>) + 'static,
     restored: impl Fn(u64, &BookSums, &mut Vec<D>) + 'static,
 ) -> Stream<'s, u64, Vec<D>>
 where
+    P: ExchangeData,
     K: StateKey + Ord,
     D: Clone + 'static,
+    C: IntoIterator<Item = (K, Sides)>,
 {
     let kept: Rc<RefCell<Kept<K, BookSums>>> = state.kept(space);
     let state = state.clone();
-    let by_book = Exchange::new(|change: &((Book, u8), Sides)| route(change.0.0.key));
+    let by_book = Exchange::new(|(book, _): &(Book, P)| route(book.key));
     changes.unary_frontier(by_book, name, move |capability, _| {
-        let mut waiting: BTreeMap<u64, (Capability<u64>, BTreeMap<K, BookSums>)> = BTreeMap::new();
+        let mut waiting: BTreeMap<u64, (Capability<u64>, BTreeMap<Book, Vec<(K, Sides)>>)> =
+            BTreeMap::new();
         let mut begin = Some(capability);
         move |(input, frontier), output| {
             let mut out = Vec::new();
@@ -103,33 +119,35 @@ where
             }
             input.for_each(|capability, changes| {
                 let entry = waiting.entry(*capability.time());
-                let (_, sums) = entry.or_insert_with(|| (capability.retain(0), BTreeMap::new()));
-                for ((book, shard), change) in changes.drain(..) {
-                    let entry = sums.entry(part(book.key, shard));
-                    let sum = entry.or_insert_with(|| BookSums { book, sides: Sides::default() });
-                    sum.sides.plus_equals(&change);
+                let (_, books) = entry.or_insert_with(|| (capability.retain(0), BTreeMap::new()));
+                for (book, changes) in changes.drain(..) {
+                    let changes = keyed(book.key, changes);
+                    books.entry(book).or_default().extend(changes);
                 }
             });
             while let Some(first) = waiting.first_entry() {
                 if frontier.less_equal(first.key()) {
                     break;
                 }
-                let (epoch, (capability, sums)) = first.remove_entry();
+                let (epoch, (capability, books)) = first.remove_entry();
                 let mut kept = kept.borrow_mut();
                 kept.begin(epoch);
-                for (key, BookSums { book, sides: change }) in sums {
-                    let before = kept.get(&key).map(|sums| sums.sides).unwrap_or_default();
-                    let mut after = before;
-                    after.plus_equals(&change);
-                    each(
-                        epoch,
-                        &Change { key: &key, book: &book, change, before, after },
-                        &mut out,
-                    );
-                    if after.is_zero() {
-                        kept.remove(key);
-                    } else {
-                        kept.put(key, BookSums { book, sides: after });
+                for (book, mut changes) in books {
+                    consolidate(&mut changes);
+                    for (key, change) in changes {
+                        let before = kept.get(&key).map(|sums| sums.sides).unwrap_or_default();
+                        let mut after = before;
+                        after.plus_equals(&change);
+                        each(
+                            epoch,
+                            &Change { key: &key, book: &book, change, before, after },
+                            &mut out,
+                        );
+                        if after.is_zero() {
+                            kept.remove(key);
+                        } else {
+                            kept.put(key, BookSums { book: book.clone(), sides: after });
+                        }
                     }
                 }
                 output.session(&capability).give_container(&mut out);

@@ -12,6 +12,7 @@
 //! every transaction touched, already consolidated. An event without transaction is one by itself. State: the store, and within an epoch the
 //! linked transactions that it touches. See `links` for how they agree.
 
+mod books;
 mod combiner;
 mod emitter;
 mod links;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use timely::dataflow::Stream;
 use trueup_ledger::{Rules, Scale, Table};
 
-use crate::books::Book;
+use crate::books::{Book, OfRanges};
 use crate::due::DueRow;
 use crate::facts::FactRecord;
 use crate::names::{AccountKey, AccountName, DatedKey};
@@ -51,10 +52,10 @@ pub struct Changes<'s> {
     pub pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
     /// Facts that come to count (1) and cease to (-1).
     pub facts: Stream<'s, u64, Vec<(FactRecord, i8)>>,
-    /// Changes of posted sums by tenant, currency and hash range of transactions.
-    pub shards: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
-    /// Changes of pending sums by the same.
-    pub pending_shards: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
+    /// Changes of posted sums by tenant and currency.
+    pub books: Stream<'s, u64, Vec<(Book, Sides)>>,
+    /// Changes of sums by the same and hash range of transactions, posted and pending together.
+    pub ranges: Stream<'s, u64, Vec<(Book, OfRanges)>>,
     /// Changes of posted lines in months that were closed before the epoch.
     pub late: Stream<'s, u64, Vec<LateLine>>,
     /// Changes of posted lines on clearing accounts.

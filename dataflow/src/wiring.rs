@@ -19,7 +19,7 @@ use timely::dataflow::{Scope, Stream};
 use trueup_ledger::{Rules, Scale, Table, View};
 
 use crate::accounts::Declared;
-use crate::books::Book;
+use crate::books::{Book, OfRanges};
 use crate::controls::sent;
 use crate::detectors::late_into_closed_period::late_into_closed_period;
 use crate::detectors::sequence_gap::sequence_gap;
@@ -61,7 +61,7 @@ pub(crate) struct Streams<'s> {
     pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
     declarations: Stream<'s, u64, Vec<(Declared, i8)>>,
     /// Changes of sums by book and hash range, of posted and pending lines together.
-    shards: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
+    ranges: Stream<'s, u64, Vec<(Book, OfRanges)>>,
     /// The posted sums of every book.
     books: VecCollection<'s, u64, (Book, Sides), isize>,
     closings: Stream<'s, u64, Vec<Closing>>,
@@ -117,7 +117,7 @@ const MADE_OF_TRANSACTIONS: &[Make] = &[
     },
     |s, _| Made::tables(trial_balance(s.books.clone())),
     |s, c| Made::tables(trial_imbalance(s.books.clone(), c.scale)),
-    |s, c| Made::tables(shard_imbalance(s.shards.clone(), c.state, c.scale)),
+    |s, c| Made::tables(shard_imbalance(s.ranges.clone(), c.state, c.scale)),
     |s, _| Made::tables(source_continuity(s.continuities.clone())),
     |s, c| Made::tables(sequence_gap(s.continuities.clone(), c.scale)),
     |s, _| Made::tables(s.judged.clone()),
@@ -179,8 +179,8 @@ fn streams<'s>(
         movements: changes.movements,
         pending: changes.pending,
         declarations: facts.flat_map(declaration),
-        books: books(changes.shards.clone(), state, since),
-        shards: changes.shards.concat(changes.pending_shards),
+        books: books(changes.books, state, since),
+        ranges: changes.ranges,
         closings,
         late: changes.late,
         payments: reconciliations(changes.clearing, statements, state),

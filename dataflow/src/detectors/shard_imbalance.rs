@@ -9,14 +9,14 @@ use trueup_ledger::transaction::sides_detail;
 use trueup_ledger::{Scale, Table, View};
 
 use super::Finding;
-use crate::books::{Book, summed};
+use crate::books::{Book, OfRanges, summed};
 use crate::store::{Space, WorkerState};
 use crate::sums::Sides;
 use crate::transactions::Tables;
 
 /// Builds the detector.
 pub(crate) fn shard_imbalance<'s>(
-    changes: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
+    changes: Stream<'s, u64, Vec<(Book, OfRanges)>>,
     state: &WorkerState,
     scale: Scale,
 ) -> Tables<'s> {
@@ -25,7 +25,7 @@ pub(crate) fn shard_imbalance<'s>(
         changes,
         state,
         (Space::Shards, 0),
-        |book, shard| (book, shard),
+        |book, ranges| ranges.into_iter().map(move |(range, sides)| ((book, range), sides)),
         move |_, change, out| {
             let mut table = Table::new(View::Imbalances);
             for (sides, diff) in [(change.before, -1), (change.after, 1)] {

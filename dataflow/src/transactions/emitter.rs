@@ -1,7 +1,6 @@
 //! What one worker's transactions change within an epoch, gathered before it is sent on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use hashbrown::HashMap;
 use trueup_ledger::table::{Table, Value};
@@ -9,14 +8,12 @@ use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::transaction::PENDING;
 use trueup_ledger::{Month, Rules, Side, TransactionKey, View};
 
-use differential_dataflow::difference::{IsZero, Semigroup};
-
+use super::books::Books;
 use super::combiner::Combiner;
-use crate::books::Book;
+use crate::books::{Book, OfRanges};
 use crate::due::DueRow;
 use crate::facts::FactRecord;
-use crate::hash::KeyHasher;
-use crate::names::{AccountKey, AccountName, DatedKey, Interner, Lookups};
+use crate::names::{AccountKey, AccountName, DatedKey, Lookups};
 use crate::periods::{ClosedMonths, Closing};
 use crate::record::{Accepted, ClearingLine, LateLine};
 use crate::sums::Sides;
@@ -25,12 +22,6 @@ use crate::sums::Sides;
 pub(crate) type Movements = Vec<(DatedKey, Sides)>;
 /// Sums by account and currency.
 pub(crate) type Pending = Vec<(AccountKey, Sides)>;
-/// Sums by tenant, currency and hash range of transactions.
-pub(crate) type Shards = Vec<((Book, u8), Sides)>;
-
-/// Sums that are gathered.
-type Sums<K> = HashMap<K, Sides, KeyHasher>;
-
 /// What a line adds to the sums of its account.
 #[derive(Clone, Copy, Debug)]
 struct Summand {
@@ -56,8 +47,6 @@ pub(crate) struct Emitter {
     processors: HashMap<Box<str>, Vec<Box<str>>>,
     clearing: Vec<ClearingLine>,
     books: Books,
-    shards: Sums<(AccountKey, u8)>,
-    pending_shards: Sums<(AccountKey, u8)>,
     accounts: Lookups<Summand>,
     accepted: BTreeMap<u32, Accepted>,
 }
@@ -70,8 +59,8 @@ pub(crate) struct Emitted {
     pub(crate) movements: Movements,
     pub(crate) pending: Pending,
     pub(crate) facts: Vec<(FactRecord, i8)>,
-    pub(crate) shards: Shards,
-    pub(crate) pending_shards: Shards,
+    pub(crate) books: Vec<(Book, Sides)>,
+    pub(crate) ranges: Vec<(Book, OfRanges)>,
     pub(crate) late: Vec<LateLine>,
     pub(crate) clearing: Vec<ClearingLine>,
     pub(crate) names: Vec<(AccountKey, AccountName)>,
@@ -97,8 +86,6 @@ impl Emitter {
             processors,
             clearing: Vec::new(),
             books: Books::default(),
-            shards: HashMap::default(),
-            pending_shards: HashMap::default(),
             accounts: Lookups::default(),
             accepted: BTreeMap::new(),
         }
@@ -162,9 +149,7 @@ impl Emitter {
         let line = PostedLine::of(values);
         let PostedLine { tenant, account, currency, date, is_pending, .. } = line;
         let sides = Sides::of_line(line.side, line.units, diff);
-        let book = self.books.key(tenant, currency);
-        let shards = if is_pending { &mut self.pending_shards } else { &mut self.shards };
-        shards.entry((book, transaction.shard())).or_default().plus_equals(&sides);
+        self.books.add((tenant, currency), transaction.shard(), &sides, is_pending);
         if !is_pending {
             if let Some(processors) = self.processors.get(account) {
                 self.clearing.extend(processors.iter().map(|p| line.clearing(p, sides, diff)));
@@ -198,12 +183,11 @@ impl Emitter {
                 tables.push(std::mem::replace(table, Table::new(table.view())));
             }
         }
-        let books = &self.books.known;
-        let of_books = |((book, shard), sides)| ((books[&book].clone(), shard), sides);
+        let (books, ranges) = self.books.take();
         Emitted {
             tables,
-            shards: changed(&mut self.shards).map(of_books).collect(),
-            pending_shards: changed(&mut self.pending_shards).map(of_books).collect(),
+            books,
+            ranges,
             due: std::mem::take(&mut self.due),
             movements: self.movements.take(),
             pending: self.pending.take(),
@@ -219,38 +203,6 @@ impl Emitter {
     pub(crate) fn take_back(&mut self, sent: Movements) {
         self.movements.take_back(sent);
     }
-}
-
-/// The books that a worker has met. Their names stay, since there are few of them.
-#[derive(Debug, Default)]
-struct Books {
-    keys: Interner,
-    known: HashMap<AccountKey, Book, KeyHasher>,
-    /// The last one: all lines of a transaction are of one tenant, and most of one currency.
-    last: Option<Book>,
-}
-
-impl Books {
-    fn key(&mut self, tenant: &str, currency: &str) -> AccountKey {
-        if let Some(last) = &self.last
-            && *last.tenant == *tenant
-            && *last.currency == *currency
-        {
-            return last.key;
-        }
-        let (key, _) = self.keys.account(tenant, "", currency);
-        for (key, name) in self.keys.take_fresh() {
-            let (tenant, currency) = (Arc::from(name.tenant()), Arc::from(name.currency()));
-            self.known.insert(key, Book { key, tenant, currency });
-        }
-        self.last = self.known.get(&key).cloned();
-        key
-    }
-}
-
-/// Takes out the sums that are not nothing.
-fn changed<K>(sums: &mut Sums<K>) -> impl Iterator<Item = (K, Sides)> + '_ {
-    sums.drain().filter(|(_, sides)| !sides.is_zero())
 }
 
 /// A row of `postings`, read.

@@ -22,7 +22,7 @@ use super::emitter::Emitted;
 use super::links::{Mail, Phase};
 use super::resolver::{Resolver, Step};
 use super::{Changes, Stateful, Surroundings};
-use crate::books::Book;
+use crate::books::{Book, OfRanges};
 use crate::due::DueRow;
 use crate::facts::FactRecord;
 use crate::names::{AccountKey, AccountName, DatedKey};
@@ -77,9 +77,8 @@ fn build<'s, 'i>(
     let (mut movement_output, movements) = new_output::<(DatedKey, Sides)>(&mut builder);
     let (mut pending_output, pending) = new_output::<(AccountKey, Sides)>(&mut builder);
     let (mut fact_output, facts) = new_output::<(FactRecord, i8)>(&mut builder);
-    let (mut shard_output, shards) = new_output::<((Book, u8), Sides)>(&mut builder);
-    let (mut pending_shard_output, pending_shards) =
-        new_output::<((Book, u8), Sides)>(&mut builder);
+    let (mut book_output, books) = new_output::<(Book, Sides)>(&mut builder);
+    let (mut range_output, ranges) = new_output::<(Book, OfRanges)>(&mut builder);
     let (mut late_output, late) = new_output::<LateLine>(&mut builder);
     let (mut clearing_output, clearing) = new_output::<ClearingLine>(&mut builder);
     let (mut name_output, names) = new_output::<(AccountKey, AccountName)>(&mut builder);
@@ -104,8 +103,8 @@ fn build<'s, 'i>(
             let mut movements = movement_output.activate();
             let mut pending = pending_output.activate();
             let mut facts = fact_output.activate();
-            let mut shards = shard_output.activate();
-            let mut pending_shards = pending_shard_output.activate();
+            let mut books = book_output.activate();
+            let mut ranges = range_output.activate();
             let mut late = late_output.activate();
             let mut clearing = clearing_output.activate();
             let mut names = name_output.activate();
@@ -117,8 +116,8 @@ fn build<'s, 'i>(
                 movements.session(&held.0[3]).give_container(&mut emitted.movements);
                 pending.session(&held.0[4]).give_container(&mut emitted.pending);
                 facts.session(&held.0[5]).give_container(&mut emitted.facts);
-                shards.session(&held.0[6]).give_container(&mut emitted.shards);
-                pending_shards.session(&held.0[7]).give_container(&mut emitted.pending_shards);
+                books.session(&held.0[6]).give_container(&mut emitted.books);
+                ranges.session(&held.0[7]).give_container(&mut emitted.ranges);
                 late.session(&held.0[8]).give_container(&mut emitted.late);
                 clearing.session(&held.0[9]).give_container(&mut emitted.clearing);
                 names.session(&held.0[10]).give_container(&mut emitted.names);
@@ -134,8 +133,8 @@ fn build<'s, 'i>(
         movements: movements.leave(outer),
         pending: pending.leave(outer),
         facts: facts.leave(outer),
-        shards: shards.leave(outer),
-        pending_shards: pending_shards.leave(outer),
+        books: books.leave(outer),
+        ranges: ranges.leave(outer),
         late: late.leave(outer),
         clearing: clearing.leave(outer),
         names: names.leave(outer),

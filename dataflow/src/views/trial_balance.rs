@@ -1,6 +1,6 @@
 //! `trial_balance`: debits against credits of all posted lines by currency.
 //!
-//! In: changes of posted sums by book and hash range. Out: the collection of books with their sums,
+//! In: changes of posted sums by book. Out: the collection of books with their sums,
 //! and its rows. Key: tenant, currency. State: an arrangement of one sum a key, which begins with
 //! the sums that the store has kept.
 
@@ -18,7 +18,7 @@ use crate::transactions::Tables;
 
 /// Sums by tenant and currency; `since` is the epoch of what the store has kept, 0 for nothing.
 pub(crate) fn books<'s>(
-    changes: Stream<'s, u64, Vec<((Book, u8), Sides)>>,
+    changes: Stream<'s, u64, Vec<(Book, Sides)>>,
     state: &WorkerState,
     since: u64,
 ) -> VecCollection<'s, u64, (Book, Sides), isize> {
@@ -27,7 +27,7 @@ pub(crate) fn books<'s>(
         changes,
         state,
         (Space::Books, since),
-        |book, _shard| book,
+        |book, sides| [(book, sides)],
         |epoch, change, out| out.push((change.book.clone(), epoch, change.change)),
         |epoch, sums, out| out.push((sums.book.clone(), epoch, sums.sides)),
     );

@@ -5,7 +5,7 @@
 //!               │                            (antijoin, iterate, reduce)
 //!               └──────────────┬─ standings ◀──┘        │
 //!                              ▼     inflows ◀──────────┘
-//!                           reduce ──▶ rows ──▶ tables, movements, pending, shards, names
+//!                           reduce ──▶ rows ──▶ tables, movements, pending, books, names
 //! contents ──reduce──▶ facts
 //! ```
 //!
@@ -167,6 +167,10 @@ impl Current {
         DatedKey { key: name(self.account.clone()).key().0, at: self.date, tenant }
     }
 
+    fn book(&self) -> Book {
+        Book::new(&self.account.0, &self.account.2)
+    }
+
     fn late(self, diff: isize) -> LateLine {
         let net = self.sides(diff).difference();
         let account = name(self.account.clone()).key();
@@ -202,7 +206,7 @@ fn changes<'s>(
     let current = rows.clone().flat_map(|(key, row)| current(key, &row));
     let names = current.clone().map(|line| line.account).distinct();
     let posted = current.clone().filter(|line| !line.is_pending);
-    let pending = current.filter(|line| line.is_pending);
+    let pending = current.clone().filter(|line| line.is_pending);
     let clearing = posted.clone().flat_map(move |line| {
         let processors = rules.clearing.iter().filter(|(_, account)| **account == line.account.1);
         let processors: Vec<_> = processors.map(|(processor, _)| processor.clone()).collect();
@@ -227,13 +231,9 @@ fn changes<'s>(
             let diff = i8::try_from(diff).expect("a fact comes and goes once");
             Some((fact, diff))
         }),
-        shards: at_epochs(posted, |line: Current, diff| {
-            let sides = line.sides(diff);
-            Some(((book(line.account), line.transaction.shard()), sides))
-        }),
-        pending_shards: at_epochs(pending, |line: Current, diff| {
-            let sides = line.sides(diff);
-            Some(((book(line.account), line.transaction.shard()), sides))
+        books: at_epochs(posted, |line: Current, diff| Some((line.book(), line.sides(diff)))),
+        ranges: at_epochs(current, |line: Current, diff| {
+            Some((line.book(), vec![(line.transaction.shard(), line.sides(diff))]))
         }),
         late: of_closed_months(late, closings),
         clearing: at_epochs(clearing, |(processor, line): (Box<str>, Current), diff| {
@@ -244,11 +244,6 @@ fn changes<'s>(
         }),
         accepted,
     }
-}
-
-fn book((tenant, _, currency): AccountText) -> Book {
-    let key = name((tenant.clone(), "".into(), currency.clone())).key();
-    Book { key, tenant: tenant.into(), currency: currency.into() }
 }
 
 fn name((tenant, account, currency): AccountText) -> AccountName {
