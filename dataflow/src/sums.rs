@@ -57,6 +57,34 @@ impl Semigroup for Sides {
     }
 }
 
+/// Sums as they are kept, of which there are millions: 24 bytes, unless they take more than 64 bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeldSides {
+    Narrow { debits: i64, credits: i64, lines: i32 },
+    Wide(Box<Sides>),
+}
+
+impl From<Sides> for HeldSides {
+    fn from(sides: Sides) -> HeldSides {
+        let Sides { debits, credits, lines } = sides;
+        match (debits.try_into(), credits.try_into(), lines.try_into()) {
+            (Ok(debits), Ok(credits), Ok(lines)) => HeldSides::Narrow { debits, credits, lines },
+            _ => HeldSides::Wide(Box::new(sides)),
+        }
+    }
+}
+
+impl From<HeldSides> for Sides {
+    fn from(held: HeldSides) -> Sides {
+        match held {
+            HeldSides::Narrow { debits, credits, lines } => {
+                Sides { debits: debits.into(), credits: credits.into(), lines: lines.into() }
+            }
+            HeldSides::Wide(sides) => *sides,
+        }
+    }
+}
+
 /// The sums of an account in one currency, posted and pending apart.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -127,6 +155,26 @@ mod tests {
     fn sums_never_wrap() {
         let mut sum = Sides { debits: i128::MAX, credits: 0, lines: 1 };
         sum.plus_equals(&Sides::of_line(Side::Debit, 1, 1));
+    }
+
+    #[test]
+    fn sums_are_held_as_they_are() {
+        assert_eq!(size_of::<Option<HeldSides>>(), 24);
+        let (small, large) = (i128::from(i64::MAX), i128::from(i64::MAX) + 1);
+        let rows = [
+            (0, 0, 0, true),
+            (small, -small - 1, i64::from(i32::MAX), true),
+            (large, 0, 1, false),
+            (0, -large - 1, 1, false),
+            (0, 0, i64::from(i32::MAX) + 1, false),
+            (i128::MAX, i128::MIN, i64::MIN, false),
+        ];
+        for (debits, credits, lines, is_narrow) in rows {
+            let sides = Sides { debits, credits, lines };
+            let held = HeldSides::from(sides);
+            assert_eq!(matches!(held, HeldSides::Narrow { .. }), is_narrow, "{sides:?}");
+            assert_eq!(Sides::from(held), sides);
+        }
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! How the keys and values of the spaces are written.
 
-use trueup_ledger::codec::{CodecError, Reader, put_signed, put_terms, put_text, read_terms};
+use trueup_ledger::codec::{CodecError, Reader, put_signed, put_signed_64, put_terms, put_text, read_terms};
 use trueup_ledger::{Terms, TransactionKey};
 
 use differential_dataflow::difference::IsZero;
 
 use super::{Encode, KeyBytes, Space, StateKey, StateValue};
 use crate::names::{AccountKey, AccountName, DatedKey, PathKey};
-use crate::sums::{Balance, Holding, Sides};
+use crate::sums::{Balance, HeldSides, Holding, Sides};
 
 fn wide(bytes: &[u8]) -> Result<u128, CodecError> {
     Ok(u128::from_be_bytes(bytes.try_into().map_err(|_| CodecError)?))
@@ -132,6 +132,33 @@ impl StateValue for Sides {
     }
 }
 
+/// As [`Sides`] are written.
+impl Encode for HeldSides {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            HeldSides::Narrow { debits, credits, lines } => {
+                for sum in [*debits, *credits, i64::from(*lines)] {
+                    put_signed_64(out, sum);
+                }
+            }
+            HeldSides::Wide(sides) => sides.encode(out),
+        }
+    }
+}
+
+impl StateValue for HeldSides {
+    fn decode(reader: &mut Reader<'_>) -> Result<HeldSides, CodecError> {
+        Sides::decode(reader).map(HeldSides::from)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            HeldSides::Narrow { .. } => 0,
+            HeldSides::Wide(sides) => size_of_val(&**sides),
+        }
+    }
+}
+
 /// What follows the posted sums of a holding.
 const HAS_PENDING: u8 = 1;
 const HAS_TERMS: u8 = 2;
@@ -213,6 +240,20 @@ mod tests {
             assert_eq!((from..to).contains(&encoded(at)), is_in, "{at}");
         }
         assert!(!(from..to).contains(&DatedKey { tenant: 10, ..key(3) }.encode(Space::Days)));
+    }
+
+    #[test]
+    fn sums_are_written_alike_however_they_are_held() {
+        let units = [0, 1, -64, 1 << 40, i128::from(i64::MIN), 1 << 70, i128::MIN];
+        for (debits, credits) in units.iter().flat_map(|one| units.map(|other| (*one, other))) {
+            let sides = Sides { debits, credits, lines: 3 };
+            let (mut bytes, mut as_held) = (Vec::new(), Vec::new());
+            sides.encode(&mut bytes);
+            HeldSides::from(sides).encode(&mut as_held);
+            assert_eq!(bytes, as_held, "{sides:?}");
+            let read = HeldSides::decode(&mut Reader::new(&bytes)).map(Sides::from);
+            assert_eq!(read, Ok(sides));
+        }
     }
 
     #[test]

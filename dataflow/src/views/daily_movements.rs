@@ -13,12 +13,12 @@ use trueup_ledger::{Month, Table};
 
 use crate::names::{AccountName, DatedKey};
 use crate::store::{Kept, KeyBytes, Space, WorkerState};
-use crate::sums::{Sides, Total};
+use crate::sums::{HeldSides, Sides, Total};
 use crate::totals::consolidate;
 
 /// The days that one worker owns.
 pub(super) struct Days {
-    kept: Rc<RefCell<Kept<DatedKey, Sides>>>,
+    kept: Rc<RefCell<Kept<DatedKey, HeldSides>>>,
 }
 
 impl Days {
@@ -33,7 +33,7 @@ impl Days {
     /// Returns what there is of the days that some changes are of, in their order.
     pub(super) fn before(&self, changes: &[(DatedKey, Sides)]) -> Vec<Sides> {
         let days = self.kept.borrow_mut().get_all(changes.iter().map(|(day, _)| *day));
-        days.into_iter().map(Option::unwrap_or_default).collect()
+        days.into_iter().map(|day| day.map(Sides::from).unwrap_or_default()).collect()
     }
 
     /// Adds to a day of an account, of which there is `before`. Pushes the rows that this changes.
@@ -50,7 +50,7 @@ impl Days {
         if after.is_zero() {
             kept.remove(key);
         } else {
-            kept.put(key, after);
+            kept.put(key, after.into());
         }
         // Lines of nothing change how many there are, and no row.
         let same = (before.debits, before.credits) == (after.debits, after.credits);
@@ -68,7 +68,7 @@ impl Days {
     /// not the whole of a month there is not told apart.
     pub(super) fn months(&self, ranges: Vec<(KeyBytes, KeyBytes)>) -> Vec<(DatedKey, Sides)> {
         let days = self.kept.borrow().select(ranges);
-        let mut months = days.into_iter().map(|(key, sides)| (month_of(key), sides)).collect();
+        let mut months = days.into_iter().map(|(key, sides)| (month_of(key), sides.into())).collect();
         consolidate(&mut months);
         months
     }
