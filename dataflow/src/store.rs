@@ -193,7 +193,7 @@ impl fmt::Debug for Shards {
 
 /// Returns the worker to whom a shard belongs, of so many workers of all processes. It is the one
 /// that timely's exchange of the shard's number gives.
-fn worker_of(shard: u8, workers: usize) -> usize {
+pub(crate) fn worker_of(shard: u8, workers: usize) -> usize {
     usize::from(shard) % workers
 }
 

@@ -58,12 +58,13 @@ impl<D, B> Waiting<D, B> {
 
 /// Calls `each` with the changes of every epoch, which it may take or leave, and with what comes
 /// `beside` them and is on its worker already, once all is there; epochs come in order. `shard` decides
-/// the worker of a change.
-pub(crate) fn by_epoch<'s, D: ExchangeData, B: Clone + 'static>(
-    changes: Stream<'s, u64, Vec<D>>,
+/// the worker of what comes, and `add` adds it to the changes.
+pub(crate) fn by_epoch<'s, C: ExchangeData, D: 'static, B: Clone + 'static>(
+    changes: Stream<'s, u64, Vec<C>>,
     beside: Stream<'s, u64, Vec<B>>,
     name: &str,
-    shard: impl Fn(&D) -> u64 + 'static,
+    shard: impl Fn(&C) -> u64 + 'static,
+    add: impl Fn(&mut Vec<D>, &mut Vec<C>) + 'static,
     mut each: impl FnMut(u64, &mut Vec<D>, Vec<B>) -> Vec<Table> + 'static,
 ) -> Tables<'s> {
     changes.binary_frontier(beside, Exchange::new(shard), Pipeline, name, move |_, _| {
@@ -75,7 +76,7 @@ pub(crate) fn by_epoch<'s, D: ExchangeData, B: Clone + 'static>(
             input.for_each(|capability, changes| {
                 let entry = waiting.entry(*capability.time());
                 let epoch = entry.or_insert_with(|| Waiting::new(capability.retain(0), &mut room));
-                epoch.changes.append(changes);
+                add(&mut epoch.changes, changes);
             });
             beside.for_each(|capability, beside| {
                 let entry = waiting.entry(*capability.time());

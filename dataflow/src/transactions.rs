@@ -40,6 +40,10 @@ use crate::time::EpochClock;
 /// Rows that changed, several to a table.
 pub type Tables<'s> = Stream<'s, u64, Vec<Table>>;
 
+/// Changes of sums that are for one worker, behind a number that routes them there: they are in one piece,
+/// so that nobody moves each of them.
+pub type Batch<K> = (u64, Vec<(K, Sides)>);
+
 /// What the transactions change, at the epochs they change it in.
 pub struct Changes<'s> {
     /// Changes of `postings`, `transaction_totals` and the detectors of single transactions.
@@ -47,9 +51,9 @@ pub struct Changes<'s> {
     /// Rows that come to hold (1) and cease to (-1), and are in their views once they are due.
     pub due: Stream<'s, u64, Vec<(DueRow, i8)>>,
     /// Changes of posted sums by account, currency and date.
-    pub movements: Stream<'s, u64, Vec<(DatedKey, Sides)>>,
+    pub movements: Stream<'s, u64, Vec<Batch<DatedKey>>>,
     /// Changes of pending sums by account and currency.
-    pub pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
+    pub pending: Stream<'s, u64, Vec<Batch<AccountKey>>>,
     /// Facts that come to count (1) and cease to (-1).
     pub facts: Stream<'s, u64, Vec<(FactRecord, i8)>>,
     /// Changes of posted sums by tenant and currency.

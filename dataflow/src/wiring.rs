@@ -35,7 +35,7 @@ use crate::store::WorkerState;
 use crate::sums::Sides;
 use crate::time::EpochClock;
 use crate::totals::{SharedDirectory, record_names};
-use crate::transactions::{Changes, Tables};
+use crate::transactions::{Batch, Changes, Tables};
 use crate::views::accounts::{Inputs, accounts};
 use crate::views::alerts::alerts;
 use crate::views::data_quality::{Counts, data_quality, open_imbalances, unmatched};
@@ -56,9 +56,9 @@ pub(crate) struct Context<'a> {
 /// What views and detectors are made of. Each takes clones of what it needs.
 pub(crate) struct Streams<'s> {
     /// Changes of posted sums by account, currency and date.
-    movements: Stream<'s, u64, Vec<(DatedKey, Sides)>>,
+    movements: Stream<'s, u64, Vec<Batch<DatedKey>>>,
     /// Changes of pending sums by account and currency.
-    pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
+    pending: Stream<'s, u64, Vec<Batch<AccountKey>>>,
     declarations: Stream<'s, u64, Vec<(Declared, i8)>>,
     /// Changes of sums by book and hash range, of posted and pending lines together.
     ranges: Stream<'s, u64, Vec<(Book, OfRanges)>>,

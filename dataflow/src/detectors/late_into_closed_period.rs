@@ -40,6 +40,7 @@ pub(crate) fn late_into_closed_period<'s>(
         closings,
         "LateIntoClosedPeriod",
         |line: &LateLine| u64::from(line.transaction.shard()),
+        Vec::append,
         move |epoch, lines, closings| {
             // The closings that the store had kept are those that its records are late into.
             if epoch > since { late.epoch(epoch, lines, &closings) } else { Vec::new() }

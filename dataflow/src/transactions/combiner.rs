@@ -4,11 +4,13 @@
 //! whoever receives adds up the rest, since it sorts what all workers send. A table of all keys would
 //! do that twice, and would not fit into a cache.
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::BuildHasher;
 
 use differential_dataflow::difference::{IsZero, Semigroup};
 
+use super::Batch;
 use crate::hash::KeyHasher;
+use crate::store::{StateKey, worker_of};
 use crate::sums::Sides;
 
 /// How many keys are held back at a time.
@@ -19,52 +21,59 @@ const SLOTS: usize = 1 << 11;
 pub(super) struct Combiner<K> {
     /// The last change of a key that has its place here.
     held: Vec<Option<(K, Sides)>>,
-    out: Vec<(K, Sides)>,
+    /// What came out, for each worker.
+    out: Vec<Out<K>>,
+}
+
+#[derive(Debug)]
+struct Out<K> {
+    changes: Vec<(K, Sides)>,
     /// How many came out the last time: about as many are likely to come again.
     expected: usize,
 }
 
-impl<K> Default for Combiner<K> {
-    fn default() -> Combiner<K> {
-        Combiner { held: Vec::new(), out: Vec::new(), expected: 0 }
+impl<K: StateKey> Combiner<K> {
+    /// Holds nothing yet, of what is for any of so many workers.
+    pub(super) fn new(workers: usize) -> Combiner<K> {
+        let out = || Out { changes: Vec::new(), expected: 0 };
+        Combiner { held: Vec::new(), out: std::iter::repeat_with(out).take(workers).collect() }
     }
-}
 
-impl<K: Copy + Eq + Hash> Combiner<K> {
     /// Adds a change of a key.
     pub(super) fn add(&mut self, key: K, sides: Sides) {
         if self.held.is_empty() {
             self.held.resize(SLOTS, None);
-            self.out.reserve(self.expected);
+            self.out.iter_mut().for_each(|out| out.changes.reserve(out.expected));
         }
         let hash = usize::try_from(KeyHasher::default().hash_one(key) >> 32).unwrap_or(0);
         match &mut self.held[hash % SLOTS] {
             Some((known, sum)) if *known == key => sum.plus_equals(&sides),
-            place => self.out.extend(place.replace((key, sides)).filter(is_change)),
+            place => {
+                let before = place.replace((key, sides));
+                push(&mut self.out, before);
+            }
         }
     }
 
-    /// Takes all changes since the last call.
-    pub(super) fn take(&mut self) -> Vec<(K, Sides)> {
-        self.out.extend(self.held.drain(..).flatten().filter(is_change));
-        self.expected = self.out.len();
-        std::mem::take(&mut self.out)
-    }
-
-    /// Takes back the room of what [`Combiner::take`] gave, if whom it was sent to has left it: memory that
-    /// is used again needs no zeroing.
-    pub(super) fn take_back(&mut self, mut sent: Vec<(K, Sides)>) {
-        sent.clear();
-        if self.out.capacity() == 0 {
-            self.out = sent;
+    /// Takes all changes since the last call, together those that are for one worker.
+    pub(super) fn take(&mut self) -> Vec<Batch<K>> {
+        for change in self.held.drain(..) {
+            push(&mut self.out, change);
         }
+        let taken = (0..).zip(&mut self.out).map(|(worker, out)| {
+            out.expected = out.changes.len();
+            (worker, std::mem::take(&mut out.changes))
+        });
+        taken.filter(|(_, changes)| !changes.is_empty()).collect()
     }
 }
 
-fn is_change<K>((_, sides): &(K, Sides)) -> bool {
-    !sides.is_zero()
+/// Adds a change to those that are for the same worker.
+fn push<K: StateKey>(out: &mut [Out<K>], change: Option<(K, Sides)>) {
+    if let Some((key, sides)) = change.filter(|(_, sides)| !sides.is_zero()) {
+        out[worker_of(key.shard(), out.len())].changes.push((key, sides));
+    }
 }
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -83,20 +92,23 @@ mod tests {
                 1..4,
             ),
         ) {
-            let mut combiner = Combiner::default();
+            let mut combiner = Combiner::new(3);
             for lines in epochs {
                 let mut wanted = BTreeMap::new();
                 for (number, collides, units, added) in lines {
-                    // Keys of one place, and of different ones.
-                    let key = AccountKey((number << 32) | (collides << 80));
+                    // Keys of one place, and of different ones, of several workers.
+                    let key = AccountKey((number << 120) | (number << 32) | (collides << 80));
                     let sides = Sides::of_line(Side::Debit, units, if added { 1 } else { -1 });
                     combiner.add(key, sides);
                     wanted.entry(key).or_insert_with(Sides::default).plus_equals(&sides);
                 }
                 let mut sums = BTreeMap::new();
-                for (key, sides) in combiner.take() {
-                    prop_assert!(!sides.is_zero());
-                    sums.entry(key).or_insert_with(Sides::default).plus_equals(&sides);
+                for (worker, changes) in combiner.take() {
+                    for (key, sides) in changes {
+                        prop_assert!(!sides.is_zero());
+                        prop_assert_eq!(u64::from(key.shard()) % 3, worker);
+                        sums.entry(key).or_insert_with(Sides::default).plus_equals(&sides);
+                    }
                 }
                 wanted.retain(|_, sides| !sides.is_zero());
                 sums.retain(|_, sides| !sides.is_zero());
@@ -107,11 +119,12 @@ mod tests {
 
     #[test]
     fn a_key_that_comes_again_and_again_leaves_once() {
-        let mut combiner = Combiner::default();
+        let mut combiner = Combiner::new(1);
         for number in 0..1_000 {
             combiner.add(AccountKey(1 << 32), Sides::of_line(Side::Credit, number, 1));
         }
-        assert_eq!(combiner.take().len(), 1);
+        let taken = combiner.take();
+        assert_eq!(taken.iter().map(|(_, changes)| changes.len()).collect::<Vec<_>>(), [1]);
         assert!(combiner.take().is_empty());
     }
 }

@@ -8,6 +8,7 @@ use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::transaction::PENDING;
 use trueup_ledger::{Month, Rules, Side, TransactionKey, View};
 
+use super::Batch;
 use super::books::Books;
 use super::combiner::Combiner;
 use crate::books::{Book, OfRanges};
@@ -18,10 +19,6 @@ use crate::periods::{ClosedMonths, Closing};
 use crate::record::{Accepted, ClearingLine, LateLine};
 use crate::sums::Sides;
 
-/// Sums by account, currency and date.
-pub(crate) type Movements = Vec<(DatedKey, Sides)>;
-/// Sums by account and currency.
-pub(crate) type Pending = Vec<(AccountKey, Sides)>;
 /// What a line adds to the sums of its account.
 #[derive(Clone, Copy, Debug)]
 struct Summand {
@@ -56,8 +53,8 @@ pub(crate) struct Emitter {
 pub(crate) struct Emitted {
     pub(crate) tables: Vec<Table>,
     pub(crate) due: Vec<(DueRow, i8)>,
-    pub(crate) movements: Movements,
-    pub(crate) pending: Pending,
+    pub(crate) movements: Vec<Batch<DatedKey>>,
+    pub(crate) pending: Vec<Batch<AccountKey>>,
     pub(crate) facts: Vec<(FactRecord, i8)>,
     pub(crate) books: Vec<(Book, Sides)>,
     pub(crate) ranges: Vec<(Book, OfRanges)>,
@@ -68,7 +65,7 @@ pub(crate) struct Emitted {
 }
 
 impl Emitter {
-    pub(crate) fn new(rules: &Rules) -> Emitter {
+    pub(crate) fn new(rules: &Rules, workers: usize) -> Emitter {
         let mut processors: HashMap<_, Vec<_>> = HashMap::new();
         for (processor, account) in &rules.clearing {
             processors.entry(account.clone()).or_default().push(processor.clone());
@@ -77,8 +74,8 @@ impl Emitter {
             postings: Table::new(View::Postings),
             totals: Table::new(View::TransactionTotals),
             imbalances: Table::new(View::Imbalances),
-            movements: Combiner::default(),
-            pending: Combiner::default(),
+            movements: Combiner::new(workers),
+            pending: Combiner::new(workers),
             due: Vec::new(),
             facts: Vec::new(),
             closed: ClosedMonths::default(),
@@ -197,11 +194,6 @@ impl Emitter {
             names: self.accounts.interner().take_fresh(),
             accepted: std::mem::take(&mut self.accepted).into_iter().collect(),
         }
-    }
-
-    /// Takes back the room of movements that have been sent.
-    pub(crate) fn take_back(&mut self, sent: Movements) {
-        self.movements.take_back(sent);
     }
 }
 

@@ -21,7 +21,7 @@ use trueup_ledger::Table;
 use super::emitter::Emitted;
 use super::links::{Mail, Phase};
 use super::resolver::{Resolver, Step};
-use super::{Changes, Stateful, Surroundings};
+use super::{Batch, Changes, Stateful, Surroundings};
 use crate::books::{Book, OfRanges};
 use crate::due::DueRow;
 use crate::facts::FactRecord;
@@ -54,7 +54,7 @@ pub(super) fn transactions<'s>(
 ) -> Changes<'s> {
     let outer = events.scope();
     let Surroundings { closings, clock, state } = surroundings;
-    let resolver = Resolver::new(state.kept(Space::Transactions), stateful, clock);
+    let resolver = Resolver::new(state.kept(Space::Transactions), stateful, clock, state.workers());
     outer.iterative::<u32, _, _>(|inner| build(outer, inner, (events, closings), resolver))
 }
 
@@ -74,8 +74,8 @@ fn build<'s, 'i>(
     let (mut mail_output, mail_out) = new_output::<Mail>(&mut builder);
     let (mut table_output, tables) = new_output::<Table>(&mut builder);
     let (mut due_output, due) = new_output::<(DueRow, i8)>(&mut builder);
-    let (mut movement_output, movements) = new_output::<(DatedKey, Sides)>(&mut builder);
-    let (mut pending_output, pending) = new_output::<(AccountKey, Sides)>(&mut builder);
+    let (mut movement_output, movements) = new_output::<Batch<DatedKey>>(&mut builder);
+    let (mut pending_output, pending) = new_output::<Batch<AccountKey>>(&mut builder);
     let (mut fact_output, facts) = new_output::<(FactRecord, i8)>(&mut builder);
     let (mut book_output, books) = new_output::<(Book, Sides)>(&mut builder);
     let (mut range_output, ranges) = new_output::<(Book, OfRanges)>(&mut builder);
@@ -122,7 +122,6 @@ fn build<'s, 'i>(
                 clearing.session(&held.0[9]).give_container(&mut emitted.clearing);
                 names.session(&held.0[10]).give_container(&mut emitted.names);
                 accepted.session(&held.0[11]).give_container(&mut emitted.accepted);
-                schedule.resolver.emitter().take_back(emitted.movements);
             }
         }
     });

@@ -32,16 +32,16 @@ use crate::names::{AccountKey, DatedKey};
 use crate::periods::Closing;
 use crate::store::WorkerState;
 use crate::sums::{Balance, Sides};
-use crate::totals::{SharedDirectory, by_epoch, consolidate, route};
-use crate::transactions::Tables;
+use crate::totals::{SharedDirectory, by_epoch, consolidate};
+use crate::transactions::{Batch, Tables};
 
 /// How many days are looked for together, where there are as many.
 const TOGETHER_MIN: usize = 1 << 11;
 
 /// What comes in.
 pub(crate) struct Inputs<'s> {
-    pub(crate) movements: Stream<'s, u64, Vec<(DatedKey, Sides)>>,
-    pub(crate) pending: Stream<'s, u64, Vec<(AccountKey, Sides)>>,
+    pub(crate) movements: Stream<'s, u64, Vec<Batch<DatedKey>>>,
+    pub(crate) pending: Stream<'s, u64, Vec<Batch<AccountKey>>>,
     pub(crate) declarations: Stream<'s, u64, Vec<(Declared, i8)>>,
     pub(crate) closings: Stream<'s, u64, Vec<Closing>>,
     /// Empty; its frontier says through which epoch the names of accounts are known.
@@ -64,7 +64,8 @@ pub(crate) fn accounts<'s>(
 ) -> Tables<'s> {
     let Inputs { movements, pending, declarations, closings, names } = inputs;
     let pending = pending
-        .exchange(|(account, _)| route(*account))
+        .exchange(|(worker, _)| *worker)
+        .flat_map(|(_, changes)| changes)
         .map(|(account, sides)| Beside::Pending(account, sides));
     let declarations = declarations
         .exchange(|(declared, _)| u64::from(declared.path().shard()))
@@ -83,9 +84,21 @@ pub(crate) fn accounts<'s>(
         movements,
         beside,
         "Accounts",
-        |change: &(DatedKey, Sides)| route(change.0.account()),
+        |(worker, _): &Batch<DatedKey>| *worker,
+        add,
         move |epoch, movements, beside| accounts.epoch(epoch, movements, beside),
     )
+}
+
+/// Adds batches to the changes of an epoch.
+fn add(all: &mut Vec<(DatedKey, Sides)>, batches: &mut Vec<Batch<DatedKey>>) {
+    for (_, mut batch) in batches.drain(..) {
+        if all.is_empty() && all.capacity() < batch.capacity() {
+            *all = batch;
+        } else {
+            all.append(&mut batch);
+        }
+    }
 }
 
 /// What the accounts that one worker owns hold.

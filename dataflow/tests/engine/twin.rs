@@ -222,10 +222,12 @@ fn changes<'s>(
             Some((due, i8::try_from(diff).unwrap()))
         }),
         movements: at_epochs(posted.clone(), |line: Current, diff| {
-            Some((line.dated(), line.sides(diff)))
+            let key = line.dated();
+            Some((u64::from(key.shard()), vec![(key, line.sides(diff))]))
         }),
         pending: at_epochs(pending.clone(), |line: Current, diff| {
-            Some((line.dated().account(), line.sides(diff)))
+            let key = line.dated().account();
+            Some((u64::from(key.shard()), vec![(key, line.sides(diff))]))
         }),
         facts: at_epochs(facts, |(_, fact), diff| {
             let diff = i8::try_from(diff).expect("a fact comes and goes once");
