@@ -57,31 +57,62 @@ impl Semigroup for Sides {
     }
 }
 
-/// Sums as they are kept, of which there are millions: 24 bytes, unless they take more than 64 bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HeldSides {
-    Narrow { debits: i64, credits: i64, lines: i32 },
+/// [`Sides`] in 24 bytes as long as they fit: millions are kept, and as many travel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CompactSides {
+    /// What fits.
+    Narrow {
+        /// The sum of debit amounts, in units.
+        debits: i64,
+        /// The sum of credit amounts, in units.
+        credits: i64,
+        /// How many current lines there are.
+        lines: i32,
+    },
+    /// What does not.
     Wide(Box<Sides>),
 }
 
-impl From<Sides> for HeldSides {
-    fn from(sides: Sides) -> HeldSides {
+impl Default for CompactSides {
+    fn default() -> CompactSides {
+        CompactSides::Narrow { debits: 0, credits: 0, lines: 0 }
+    }
+}
+
+impl From<Sides> for CompactSides {
+    fn from(sides: Sides) -> CompactSides {
         let Sides { debits, credits, lines } = sides;
         match (debits.try_into(), credits.try_into(), lines.try_into()) {
-            (Ok(debits), Ok(credits), Ok(lines)) => HeldSides::Narrow { debits, credits, lines },
-            _ => HeldSides::Wide(Box::new(sides)),
+            (Ok(debits), Ok(credits), Ok(lines)) => CompactSides::Narrow { debits, credits, lines },
+            _ => CompactSides::Wide(Box::new(sides)),
         }
     }
 }
 
-impl From<HeldSides> for Sides {
-    fn from(held: HeldSides) -> Sides {
-        match held {
-            HeldSides::Narrow { debits, credits, lines } => {
-                Sides { debits: debits.into(), credits: credits.into(), lines: lines.into() }
+impl From<&CompactSides> for Sides {
+    fn from(compact: &CompactSides) -> Sides {
+        match compact {
+            CompactSides::Narrow { debits, credits, lines } => {
+                let (debits, credits) = (i128::from(*debits), i128::from(*credits));
+                Sides { debits, credits, lines: i64::from(*lines) }
             }
-            HeldSides::Wide(sides) => *sides,
+            CompactSides::Wide(sides) => **sides,
         }
+    }
+}
+
+impl IsZero for CompactSides {
+    fn is_zero(&self) -> bool {
+        // What is wide does not fit, and zero does.
+        *self == CompactSides::default()
+    }
+}
+
+impl Semigroup for CompactSides {
+    fn plus_equals(&mut self, other: &CompactSides) {
+        let mut sum = Sides::from(&*self);
+        sum.plus_equals(&Sides::from(other));
+        *self = sum.into();
     }
 }
 
@@ -139,6 +170,12 @@ impl Total for Sides {
     }
 }
 
+impl Total for CompactSides {
+    fn has_lines(&self) -> bool {
+        Sides::from(self).has_lines()
+    }
+}
+
 impl Total for Balance {
     fn has_lines(&self) -> bool {
         self.posted.lines > 0 || self.pending.lines > 0
@@ -158,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_held_as_they_are() {
-        assert_eq!(size_of::<Option<HeldSides>>(), 24);
+    fn sums_are_the_same_in_few_bytes() {
+        assert_eq!(size_of::<Option<CompactSides>>(), 24);
         let (small, large) = (i128::from(i64::MAX), i128::from(i64::MAX) + 1);
         let rows = [
             (0, 0, 0, true),
@@ -171,9 +208,22 @@ mod tests {
         ];
         for (debits, credits, lines, is_narrow) in rows {
             let sides = Sides { debits, credits, lines };
-            let held = HeldSides::from(sides);
-            assert_eq!(matches!(held, HeldSides::Narrow { .. }), is_narrow, "{sides:?}");
-            assert_eq!(Sides::from(held), sides);
+            let compact = CompactSides::from(sides);
+            assert_eq!(matches!(compact, CompactSides::Narrow { .. }), is_narrow, "{sides:?}");
+            assert_eq!(Sides::from(&compact), sides);
+            assert!(!compact.is_zero() || sides.is_zero());
+            // Over the edge and back.
+            let one = Sides { debits: 1, credits: -1, lines: 1 };
+            let takes_one = [debits, credits].iter().all(|sum| sum.unsigned_abs() < 1 << 126);
+            if takes_one {
+                let mut sum = compact.clone();
+                sum.plus_equals(&CompactSides::from(one));
+                let all = Sides { debits: debits + 1, credits: credits - 1, lines: lines + 1 };
+                assert_eq!(Sides::from(&sum), all);
+                let less = Sides { debits: -1, credits: 1, lines: -1 };
+                sum.plus_equals(&CompactSides::from(less));
+                assert_eq!(sum, compact);
+            }
         }
     }
 

@@ -34,7 +34,7 @@ use crate::names::{AccountKey, AccountName, DatedKey};
 use crate::periods::Closing;
 use crate::record::{Accepted, ClearingLine, EventRecord, LateLine};
 use crate::store::WorkerState;
-use crate::sums::Sides;
+use crate::sums::{CompactSides, Sides};
 use crate::time::EpochClock;
 
 /// Rows that changed, several to a table.
@@ -42,7 +42,7 @@ pub type Tables<'s> = Stream<'s, u64, Vec<Table>>;
 
 /// Changes of sums that are for one worker, behind a number that routes them there: they are in one piece,
 /// so that nobody moves each of them.
-pub type Batch<K> = (u64, Vec<(K, Sides)>);
+pub type Batch<K> = (u64, Vec<(K, CompactSides)>);
 
 /// What the transactions change, at the epochs they change it in.
 pub struct Changes<'s> {

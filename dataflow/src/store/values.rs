@@ -1,13 +1,15 @@
 //! How the keys and values of the spaces are written.
 
-use trueup_ledger::codec::{CodecError, Reader, put_signed, put_signed_64, put_terms, put_text, read_terms};
+use trueup_ledger::codec::{
+    CodecError, Reader, put_signed, put_signed_64, put_terms, put_text, read_terms,
+};
 use trueup_ledger::{Terms, TransactionKey};
 
 use differential_dataflow::difference::IsZero;
 
 use super::{Encode, KeyBytes, Space, StateKey, StateValue};
 use crate::names::{AccountKey, AccountName, DatedKey, PathKey};
-use crate::sums::{Balance, HeldSides, Holding, Sides};
+use crate::sums::{Balance, CompactSides, Holding, Sides};
 
 fn wide(bytes: &[u8]) -> Result<u128, CodecError> {
     Ok(u128::from_be_bytes(bytes.try_into().map_err(|_| CodecError)?))
@@ -133,28 +135,28 @@ impl StateValue for Sides {
 }
 
 /// As [`Sides`] are written.
-impl Encode for HeldSides {
+impl Encode for CompactSides {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            HeldSides::Narrow { debits, credits, lines } => {
+            CompactSides::Narrow { debits, credits, lines } => {
                 for sum in [*debits, *credits, i64::from(*lines)] {
                     put_signed_64(out, sum);
                 }
             }
-            HeldSides::Wide(sides) => sides.encode(out),
+            CompactSides::Wide(sides) => sides.encode(out),
         }
     }
 }
 
-impl StateValue for HeldSides {
-    fn decode(reader: &mut Reader<'_>) -> Result<HeldSides, CodecError> {
-        Sides::decode(reader).map(HeldSides::from)
+impl StateValue for CompactSides {
+    fn decode(reader: &mut Reader<'_>) -> Result<CompactSides, CodecError> {
+        Sides::decode(reader).map(CompactSides::from)
     }
 
     fn heap_bytes(&self) -> usize {
         match self {
-            HeldSides::Narrow { .. } => 0,
-            HeldSides::Wide(sides) => size_of_val(&**sides),
+            CompactSides::Narrow { .. } => 0,
+            CompactSides::Wide(sides) => size_of_val(&**sides),
         }
     }
 }
@@ -243,15 +245,16 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_written_alike_however_they_are_held() {
+    fn sums_are_written_alike_in_few_bytes_and_many() {
         let units = [0, 1, -64, 1 << 40, i128::from(i64::MIN), 1 << 70, i128::MIN];
         for (debits, credits) in units.iter().flat_map(|one| units.map(|other| (*one, other))) {
             let sides = Sides { debits, credits, lines: 3 };
-            let (mut bytes, mut as_held) = (Vec::new(), Vec::new());
+            let (mut bytes, mut as_compact) = (Vec::new(), Vec::new());
             sides.encode(&mut bytes);
-            HeldSides::from(sides).encode(&mut as_held);
-            assert_eq!(bytes, as_held, "{sides:?}");
-            let read = HeldSides::decode(&mut Reader::new(&bytes)).map(Sides::from);
+            CompactSides::from(sides).encode(&mut as_compact);
+            assert_eq!(bytes, as_compact, "{sides:?}");
+            let read =
+                CompactSides::decode(&mut Reader::new(&bytes)).map(|read| Sides::from(&read));
             assert_eq!(read, Ok(sides));
         }
     }

@@ -139,9 +139,6 @@ mod tests {
         books.add(("b", "EUR"), 3, &line(1, -1), false);
         assert_eq!(books.take(), (Vec::new(), Vec::new()));
         books.add(("b", "EUR"), 3, &line(1, 1), false);
-        assert_eq!(
-            books.take(),
-            (vec![(b.clone(), line(1, 1))], vec![(b, vec![(3, line(1, 1))])])
-        );
+        assert_eq!(books.take(), (vec![(b.clone(), line(1, 1))], vec![(b, vec![(3, line(1, 1))])]));
     }
 }

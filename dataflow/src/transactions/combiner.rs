@@ -11,7 +11,7 @@ use differential_dataflow::difference::{IsZero, Semigroup};
 use super::Batch;
 use crate::hash::KeyHasher;
 use crate::store::{StateKey, worker_of};
-use crate::sums::Sides;
+use crate::sums::{CompactSides, Sides};
 
 /// How many keys are held back at a time.
 const SLOTS: usize = 1 << 11;
@@ -27,7 +27,7 @@ pub(super) struct Combiner<K> {
 
 #[derive(Debug)]
 struct Out<K> {
-    changes: Vec<(K, Sides)>,
+    changes: Vec<(K, CompactSides)>,
     /// How many came out the last time: about as many are likely to come again.
     expected: usize,
 }
@@ -71,7 +71,7 @@ impl<K: StateKey> Combiner<K> {
 /// Adds a change to those that are for the same worker.
 fn push<K: StateKey>(out: &mut [Out<K>], change: Option<(K, Sides)>) {
     if let Some((key, sides)) = change.filter(|(_, sides)| !sides.is_zero()) {
-        out[worker_of(key.shard(), out.len())].changes.push((key, sides));
+        out[worker_of(key.shard(), out.len())].changes.push((key, sides.into()));
     }
 }
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
                     for (key, sides) in changes {
                         prop_assert!(!sides.is_zero());
                         prop_assert_eq!(u64::from(key.shard()) % 3, worker);
-                        sums.entry(key).or_insert_with(Sides::default).plus_equals(&sides);
+                        sums.entry(key).or_insert_with(Sides::default).plus_equals(&Sides::from(&sides));
                     }
                 }
                 wanted.retain(|_, sides| !sides.is_zero());

@@ -31,7 +31,7 @@ use crate::accounts::Declared;
 use crate::names::{AccountKey, DatedKey};
 use crate::periods::Closing;
 use crate::store::WorkerState;
-use crate::sums::{Balance, Sides};
+use crate::sums::{Balance, CompactSides, Sides};
 use crate::totals::{SharedDirectory, by_epoch, consolidate};
 use crate::transactions::{Batch, Tables};
 
@@ -51,7 +51,7 @@ pub(crate) struct Inputs<'s> {
 /// What comes beside the movements, on its worker.
 #[derive(Clone, Debug)]
 enum Beside {
-    Pending(AccountKey, Sides),
+    Pending(AccountKey, CompactSides),
     Declared(Box<Declared>, i8),
     Closing(Closing),
 }
@@ -91,7 +91,7 @@ pub(crate) fn accounts<'s>(
 }
 
 /// Adds batches to the changes of an epoch.
-fn add(all: &mut Vec<(DatedKey, Sides)>, batches: &mut Vec<Batch<DatedKey>>) {
+fn add(all: &mut Vec<(DatedKey, CompactSides)>, batches: &mut Vec<Batch<DatedKey>>) {
     for (_, mut batch) in batches.drain(..) {
         if all.is_empty() && all.capacity() < batch.capacity() {
             *all = batch;
@@ -115,7 +115,7 @@ impl OfAccounts {
     fn epoch(
         &mut self,
         epoch: u64,
-        movements: &mut Vec<(DatedKey, Sides)>,
+        movements: &mut Vec<(DatedKey, CompactSides)>,
         beside: Vec<Beside>,
     ) -> Vec<Table> {
         let (mut pending, mut declarations, mut closings) = (Vec::new(), Vec::new(), Vec::new());
@@ -146,8 +146,8 @@ impl OfAccounts {
     /// months that are closed.
     fn post(
         &mut self,
-        movements: &[(DatedKey, Sides)],
-        pending: &[(AccountKey, Sides)],
+        movements: &[(DatedKey, CompactSides)],
+        pending: &[(AccountKey, CompactSides)],
         mut declared: BTreeMap<AccountKey, Terms>,
         tables: &mut Changed,
     ) -> Vec<(DatedKey, Sides)> {
@@ -175,15 +175,16 @@ impl OfAccounts {
             (of_holds, pending) = split(pending, |(other, _)| *other == account);
             let terms = declared.remove(&account);
             let mut sum = Balance::default();
-            of_days.iter().for_each(|(_, sides)| sum.posted.plus_equals(sides));
-            of_holds.iter().for_each(|(_, sides)| sum.pending.plus_equals(sides));
+            of_days.iter().for_each(|(_, sides)| sum.posted.plus_equals(&Sides::from(sides)));
+            of_holds.iter().for_each(|(_, sides)| sum.pending.plus_equals(&Sides::from(sides)));
             let (days, balances) = (&mut self.days, &mut self.balances);
             let months = self.adjustments.closed();
             self.directory.with_name(account, |name| {
                 for ((day, change), before) in of_days.iter().zip(before) {
-                    days.post(name, (*day, *before), change, &mut tables.days);
+                    let change = Sides::from(change);
+                    days.post(name, (*day, *before), &change, &mut tables.days);
                     if !months.is_empty() && months.has(name.tenant(), Month::of_date(day.at)) {
-                        in_closed.push((month_of(*day), *change));
+                        in_closed.push((month_of(*day), change));
                     }
                 }
                 if !sum.is_zero() || terms.is_some() {
@@ -216,7 +217,7 @@ impl Changed {
 
 /// Returns the first movements, as far as it is worth looking for their days together and these fit a
 /// cache: those of whole shards, as which days lie on disk.
-fn piece(movements: &[(DatedKey, Sides)]) -> &[(DatedKey, Sides)] {
+fn piece(movements: &[(DatedKey, CompactSides)]) -> &[(DatedKey, CompactSides)] {
     let mut length = 0;
     for shard in movements.chunk_by(|(one, _), (next, _)| one.shard() == next.shard()) {
         length += shard.len();

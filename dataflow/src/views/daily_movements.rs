@@ -13,12 +13,12 @@ use trueup_ledger::{Month, Table};
 
 use crate::names::{AccountName, DatedKey};
 use crate::store::{Kept, KeyBytes, Space, WorkerState};
-use crate::sums::{HeldSides, Sides, Total};
+use crate::sums::{CompactSides, Sides, Total};
 use crate::totals::consolidate;
 
 /// The days that one worker owns.
 pub(super) struct Days {
-    kept: Rc<RefCell<Kept<DatedKey, HeldSides>>>,
+    kept: Rc<RefCell<Kept<DatedKey, CompactSides>>>,
 }
 
 impl Days {
@@ -31,9 +31,9 @@ impl Days {
     }
 
     /// Returns what there is of the days that some changes are of, in their order.
-    pub(super) fn before(&self, changes: &[(DatedKey, Sides)]) -> Vec<Sides> {
+    pub(super) fn before(&self, changes: &[(DatedKey, CompactSides)]) -> Vec<Sides> {
         let days = self.kept.borrow_mut().get_all(changes.iter().map(|(day, _)| *day));
-        days.into_iter().map(|day| day.map(Sides::from).unwrap_or_default()).collect()
+        days.iter().map(|day| day.as_ref().map(Sides::from).unwrap_or_default()).collect()
     }
 
     /// Adds to a day of an account, of which there is `before`. Pushes the rows that this changes.
@@ -68,7 +68,8 @@ impl Days {
     /// not the whole of a month there is not told apart.
     pub(super) fn months(&self, ranges: Vec<(KeyBytes, KeyBytes)>) -> Vec<(DatedKey, Sides)> {
         let days = self.kept.borrow().select(ranges);
-        let mut months = days.into_iter().map(|(key, sides)| (month_of(key), sides.into())).collect();
+        let mut months =
+            days.iter().map(|(key, sides)| (month_of(*key), Sides::from(sides))).collect();
         consolidate(&mut months);
         months
     }

@@ -223,11 +223,11 @@ fn changes<'s>(
         }),
         movements: at_epochs(posted.clone(), |line: Current, diff| {
             let key = line.dated();
-            Some((u64::from(key.shard()), vec![(key, line.sides(diff))]))
+            Some((u64::from(key.shard()), vec![(key, line.sides(diff).into())]))
         }),
         pending: at_epochs(pending.clone(), |line: Current, diff| {
             let key = line.dated().account();
-            Some((u64::from(key.shard()), vec![(key, line.sides(diff))]))
+            Some((u64::from(key.shard()), vec![(key, line.sides(diff).into())]))
         }),
         facts: at_epochs(facts, |(_, fact), diff| {
             let diff = i8::try_from(diff).expect("a fact comes and goes once");
