@@ -31,6 +31,7 @@ pub mod names;
 pub mod periods;
 mod publish;
 pub mod record;
+mod room;
 pub mod store;
 pub mod sums;
 mod ticks;

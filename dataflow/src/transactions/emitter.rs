@@ -17,6 +17,7 @@ use crate::facts::FactRecord;
 use crate::names::{AccountKey, AccountName, DatedKey, Lookups};
 use crate::periods::{ClosedMonths, Closing};
 use crate::record::{Accepted, ClearingLine, LateLine};
+use crate::room::Expected;
 use crate::sums::Sides;
 
 /// What a line adds to the sums of its account.
@@ -33,6 +34,9 @@ pub(crate) struct Emitter {
     postings: Table,
     totals: Table,
     imbalances: Table,
+    /// How many records the epoch has, and how many lines are expected of them.
+    records: usize,
+    lines: Expected,
     due: Vec<(DueRow, i8)>,
     movements: Combiner<DatedKey>,
     pending: Combiner<AccountKey>,
@@ -74,6 +78,8 @@ impl Emitter {
             postings: Table::new(View::Postings),
             totals: Table::new(View::TransactionTotals),
             imbalances: Table::new(View::Imbalances),
+            records: 0,
+            lines: Expected::each(2),
             movements: Combiner::new(workers),
             pending: Combiner::new(workers),
             due: Vec::new(),
@@ -88,11 +94,12 @@ impl Emitter {
         }
     }
 
-    /// Makes room for what so many records are likely to change: two lines each. It is no more than
-    /// that, whatever came before, since what is asked for in vain is asked for nonetheless.
+    /// Makes room for what so many records are likely to change.
     pub(crate) fn expect(&mut self, records: usize) {
-        self.postings.reserve(2 * records);
-        self.totals.reserve(records);
+        self.records = records;
+        self.postings.reserve(self.lines.of(records));
+        // Of a transaction in one currency there is one, and few have several or are changed.
+        self.totals.reserve(records + records / 16);
     }
 
     pub(crate) fn accept(&mut self, partition: u32, new: bool) {
@@ -174,6 +181,7 @@ impl Emitter {
     /// Takes all that was gathered since the last call.
     pub(crate) fn take(&mut self) -> Emitted {
         self.add_up();
+        self.lines.note(std::mem::take(&mut self.records), self.postings.len());
         let mut tables = Vec::new();
         for table in [&mut self.postings, &mut self.totals, &mut self.imbalances] {
             if !table.is_empty() {

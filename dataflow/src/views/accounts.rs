@@ -30,6 +30,7 @@ use super::period_adjustments::Adjustments;
 use crate::accounts::Declared;
 use crate::names::{AccountKey, DatedKey};
 use crate::periods::Closing;
+use crate::room::Expected;
 use crate::store::WorkerState;
 use crate::sums::{Balance, CompactSides, Sides};
 use crate::totals::{SharedDirectory, by_epoch, consolidate};
@@ -79,6 +80,7 @@ pub(crate) fn accounts<'s>(
         adjustments: Adjustments::new(state, Rc::clone(&directory)),
         directory,
         since,
+        rows_of_days: Expected::each(1),
     };
     by_epoch(
         movements,
@@ -108,6 +110,7 @@ struct OfAccounts {
     adjustments: Adjustments,
     directory: SharedDirectory,
     since: u64,
+    rows_of_days: Expected,
 }
 
 impl OfAccounts {
@@ -138,6 +141,7 @@ impl OfAccounts {
         consolidate(&mut pending);
         let mut tables = Changed::new();
         let in_closed = self.post(movements, &pending, declared, &mut tables);
+        self.rows_of_days.note(movements.len(), tables.days.len());
         self.adjustments.change(&self.days, in_closed, &closings, &mut tables.adjustments);
         vec![tables.days, tables.balances, tables.imbalances, tables.adjustments]
     }
@@ -151,7 +155,7 @@ impl OfAccounts {
         mut declared: BTreeMap<AccountKey, Terms>,
         tables: &mut Changed,
     ) -> Vec<(DatedKey, Sides)> {
-        tables.days.reserve(movements.len());
+        tables.days.reserve(self.rows_of_days.of(movements.len()));
         let accounts = movements.chunk_by(|(one, _), (next, _)| one.account() == next.account());
         tables.balances.reserve(2 * accounts.count());
         let mut in_closed = Vec::new();

@@ -1,11 +1,12 @@
 //! A column of texts of which many are distinct: one after the other, and where each ends.
 
-use std::ops::Range;
+use std::ops::{Range, Sub};
 
 use super::packed::Packed;
 
-/// How many bytes a text has, rather more than less: what is not used of it is not touched either.
-const TEXT_BYTES: usize = 24;
+/// How many bytes a text has, rather more than less: what is not used of it is not touched either, and too
+/// little is moved when there is no more room.
+const TEXT_BYTES: usize = 40;
 
 /// The texts of a column.
 #[derive(Clone, Debug, Default)]
@@ -53,12 +54,33 @@ impl Many {
 
     /// Keeps the rows in `ranges`, which are in order.
     pub(super) fn keep(&mut self, ranges: &[Range<usize>]) {
-        let mut kept = Many::default();
-        kept.ends.reserve(self.len());
-        kept.bytes.reserve(self.bytes.len());
-        for row in ranges.iter().cloned().flatten() {
-            kept.push(self.at(row));
+        let mut bytes = std::mem::take(&mut self.bytes).into_bytes();
+        let (mut kept, mut rows) = (0, 0);
+        for range in ranges.iter().filter(|range| !range.is_empty()) {
+            // Both are ends of rows behind those that have been moved.
+            let texts = self.start(range.start)..self.start(range.end);
+            match &mut self.ends {
+                Packed::Narrow(ends) => {
+                    // What is narrow fits, and so does the difference.
+                    let by = u32::try_from(texts.start - kept).unwrap_or(u32::MAX);
+                    move_down(ends, range, rows, by);
+                }
+                Packed::Wide(ends) => move_down(ends, range, rows, (texts.start - kept) as u64),
+            }
+            rows += range.len();
+            bytes.copy_within(texts.clone(), kept);
+            kept += texts.len();
         }
-        *self = kept;
+        bytes.truncate(kept);
+        self.ends.truncate(rows);
+        let Ok(whole) = String::from_utf8(bytes) else { unreachable!("whole texts are a text") };
+        self.bytes = whole;
+    }
+}
+
+/// Moves the ends of the rows in `range` to the place `to` in front of them, each less by so much.
+fn move_down<T: Copy + Sub<Output = T>>(ends: &mut [T], range: &Range<usize>, to: usize, by: T) {
+    for (place, row) in (to..).zip(range.clone()) {
+        ends[place] = ends[row] - by;
     }
 }

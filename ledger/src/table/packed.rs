@@ -97,6 +97,14 @@ impl<N: Copy + TryFrom<W>, W: Copy + From<N>> Packed<N, W> {
         }
     }
 
+    /// Keeps as many, from the first on.
+    pub(super) fn truncate(&mut self, length: usize) {
+        match self {
+            Packed::Narrow(all) => all.truncate(length),
+            Packed::Wide(all) => all.truncate(length),
+        }
+    }
+
     /// Keeps what lies in `ranges`, which are in order.
     pub(super) fn keep(&mut self, ranges: &[Range<usize>]) {
         match self {

@@ -1,0 +1,50 @@
+//! How many rows an epoch is likely to make, so that a table has room for them before they come: one that
+//! grows moves all that is in it, into memory that is touched for the first time.
+
+/// More rows than so many each are not expected, whatever came before: an epoch may be of one record.
+const MOST: usize = 4;
+
+/// How many rows have come of so many changes the last time.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    changes: usize,
+    rows: usize,
+}
+
+impl Expected {
+    /// Expects so many rows of each change, as long as nothing is known.
+    pub(crate) fn each(rows: usize) -> Expected {
+        Expected { changes: 1, rows }
+    }
+
+    /// Returns how many rows to make room for, a few more than are likely: room that is not used is not
+    /// touched either, and too little is moved.
+    pub(crate) fn of(&self, changes: usize) -> usize {
+        let likely = (changes * self.rows / self.changes).min(changes * MOST);
+        likely + likely / 32
+    }
+
+    /// Takes down how many came.
+    pub(crate) fn note(&mut self, changes: usize, rows: usize) {
+        if changes > 0 {
+            *self = Expected { changes, rows };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_expected_as_came_before() {
+        let mut expected = Expected::each(2);
+        assert_eq!(expected.of(3_200), 6_600);
+        expected.note(1_000, 2_100);
+        assert_eq!(expected.of(32_000), 69_300);
+        expected.note(0, 0);
+        assert_eq!(expected.of(32_000), 69_300);
+        expected.note(1, 500);
+        assert_eq!(expected.of(32_000), 132_000);
+    }
+}
