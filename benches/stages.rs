@@ -25,7 +25,7 @@ use trueup_ledger::reference::Reference;
 use trueup_ledger::table::{Row, Table};
 use trueup_ledger::transaction::{Inflows, Standing, Stored, fold};
 use trueup_ledger::{Epoch, Event, Scale, TransactionKey, Value, View};
-use trueup_sinks::{CommitLog, CommitRecord, GENESIS, MemoryStore, ViewTotals, write_deltas};
+use trueup_sinks::{CommitLog, CommitRecord, DeltaWriter, GENESIS, MemoryStore, ViewTotals};
 use trueup_sources::{Format, Json, LocalLog};
 
 #[global_allocator]
@@ -154,7 +154,11 @@ fn write_postings(bencher: Bencher<'_, '_>) {
         .counter(ItemsCount::new(table.len()))
         .with_inputs(|| (MemoryStore::new(), vec![table.clone()]))
         .bench_values(|(store, tables)| {
-            write_deltas(&store, tables, Epoch(1), 0, 20_000, Scale::DEFAULT).unwrap().0.len()
+            DeltaWriter::default()
+                .write(&store, tables, (Epoch(1), 0), 20_000, Scale::DEFAULT)
+                .unwrap()
+                .0
+                .len()
         });
 }
 

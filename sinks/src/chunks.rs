@@ -34,6 +34,7 @@ use parquet::file::writer::{
 use parquet::schema::types::ColumnDescPtr;
 use trueup_ledger::table::NarrowUnits;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 /// The most values of one page: a mebibyte of amounts.
 const PAGE_VALUES: usize = 64 * 1024;
@@ -150,13 +151,18 @@ pub(crate) struct Desk {
     zstd: Compressor<'static>,
     /// The values of the page that is being made.
     plain: Vec<u8>,
+    /// Room for the next page, when it is compressed.
+    page: Vec<u8>,
+    /// Room for the pages of the next chunk.
+    chunk: Vec<u8>,
     /// Room for the next file.
     room: Vec<u8>,
 }
 
 impl Desk {
     pub(crate) fn new() -> Result<Desk> {
-        Ok(Desk { zstd: Compressor::new(LEVEL)?, plain: Vec::new(), room: Vec::new() })
+        let (plain, page, chunk, room) = Default::default();
+        Ok(Desk { zstd: Compressor::new(LEVEL)?, plain, page, chunk, room })
     }
 
     /// Takes back the room of a file that nobody needs any more.
@@ -289,7 +295,9 @@ impl GroupWriter<'_> {
             column_index: None,
             offset_index: None,
         };
-        self.group.append_column(&bytes, close)
+        self.group.append_column(&bytes, close)?;
+        self.desk.chunk = emptied(bytes);
+        Ok(())
     }
 
     pub(crate) fn close(self) -> Result<()> {
@@ -332,7 +340,7 @@ struct Pages<'d> {
 
 impl<'d> Pages<'d> {
     fn new(desk: &'d mut Desk) -> Pages<'d> {
-        let bytes = TrackedWrite::new(Vec::new());
+        let bytes = TrackedWrite::new(std::mem::take(&mut desk.chunk));
         Pages {
             bytes,
             desk,
@@ -394,12 +402,24 @@ impl<'d> Pages<'d> {
 
     /// Writes what is on the desk as a page.
     fn write(&mut self, page: impl FnOnce(Bytes) -> Page) -> Result<()> {
-        let Desk { zstd, plain, .. } = &mut *self.desk;
-        let page = CompressedPage::new(page(Bytes::from(zstd.compress(plain)?)), plain.len());
+        let Desk { zstd, plain, page: room, .. } = &mut *self.desk;
+        let mut compressed = std::mem::take(room);
+        compressed.reserve(compress_bound(plain.len()));
+        zstd.compress_to_buffer(plain, &mut compressed)?;
+        let compressed = Bytes::from(compressed);
+        let page = CompressedPage::new(page(compressed.clone()), plain.len());
         let written = SerializedPageWriter::new(&mut self.bytes).write_page(page)?;
         self.uncompressed += written.uncompressed_size;
+        *room = emptied(compressed);
         Ok(())
     }
+}
+
+/// Returns the room of bytes that nobody else has any more.
+fn emptied(bytes: Bytes) -> Vec<u8> {
+    let mut room = Vec::from(bytes);
+    room.clear();
+    room
 }
 
 fn size(length: usize) -> Result<i64> {
@@ -420,6 +440,11 @@ pub(crate) struct Dictionary<T> {
 }
 
 impl<T: Plain> Dictionary<T> {
+    /// Returns that of one value, so many times.
+    pub(crate) fn of_one(value: T, times: usize) -> Dictionary<T> {
+        Dictionary { values: vec![value], places: vec![0; times] }
+    }
+
     /// Builds a dictionary, or none where it would hardly be smaller than the values.
     fn of(values: &[T]) -> Option<Dictionary<T>> {
         let step = (values.len() / SAMPLE).max(1);

@@ -19,41 +19,53 @@ use crate::schema::{ROW_GROUP_ROWS, delta_properties, delta_schema};
 use crate::store::{Creation, Retry, Store, create_exact};
 use crate::totals::ViewTotals;
 
-/// Writes the changes of one epoch, one file for each view that has any, and returns the files
-/// and totals for the commit record. `tables` may hold several of one view. `commit_date` is in
-/// days since 1970. On return the files are durable, and published by nothing yet.
-///
-/// # Errors
-/// [`SinkError::AmountTooWide`] where a sum has more than 38 digits, and what the store says.
-pub fn write_deltas(
-    store: &dyn Store,
-    tables: Vec<Table>,
-    epoch: Epoch,
-    worker: usize,
-    commit_date: i32,
-    scale: Scale,
-) -> Result<(Vec<FileEntry>, BTreeMap<View, ViewTotals>), SinkError> {
-    let mut by_view: BTreeMap<View, Vec<Table>> = BTreeMap::new();
-    for table in tables.into_iter().filter(|table| !table.is_empty()) {
-        by_view.entry(table.view()).or_default().push(table);
-    }
-    let mut files = Vec::with_capacity(by_view.len());
-    let mut totals = BTreeMap::new();
-    let mut desk = Desk::new().map_err(SinkError::parquet("deltas"))?;
-    for (view, tables) in by_view {
-        let path = dated_path(&format!("deltas/{}", view.name()), commit_date, epoch, worker);
-        let bytes;
-        (bytes, desk) = encode_deltas(&path, view, &tables, (epoch, scale), desk)?;
-        let rows = tables.iter().map(|table| table.len() as u64).sum();
-        files.push(stage(store, path, view.name(), rows, &bytes)?);
-        desk.take_back(bytes);
-        let mut sum = ViewTotals::default();
-        for table in &tables {
-            sum.add(&ViewTotals::of(table, scale)?, scale)?;
+/// Writes the changes of one epoch after the other, with memory that is used again.
+#[derive(Default)]
+pub struct DeltaWriter {
+    /// None before the first epoch, and after one that failed.
+    desk: Option<Desk>,
+}
+
+impl DeltaWriter {
+    /// Writes the changes of one epoch, one file for each view that has any, and returns the files
+    /// and totals for the commit record. `tables` may hold several of one view. `commit_date` is in
+    /// days since 1970. On return the files are durable, and published by nothing yet.
+    ///
+    /// # Errors
+    /// [`SinkError::AmountTooWide`] where a sum has more than 38 digits, and what the store says.
+    pub fn write(
+        &mut self,
+        store: &dyn Store,
+        tables: Vec<Table>,
+        (epoch, worker): (Epoch, usize),
+        commit_date: i32,
+        scale: Scale,
+    ) -> Result<(Vec<FileEntry>, BTreeMap<View, ViewTotals>), SinkError> {
+        let mut by_view: BTreeMap<View, Vec<Table>> = BTreeMap::new();
+        for table in tables.into_iter().filter(|table| !table.is_empty()) {
+            by_view.entry(table.view()).or_default().push(table);
         }
-        totals.insert(view, sum);
+        let mut files = Vec::with_capacity(by_view.len());
+        let mut totals = BTreeMap::new();
+        let desk = self.desk.take().map_or_else(Desk::new, Ok);
+        let mut desk = desk.map_err(SinkError::parquet("deltas"))?;
+        for (view, tables) in by_view {
+            let folder = format!("deltas/{}", view.name());
+            let path = dated_path(&folder, commit_date, epoch, worker);
+            let bytes;
+            (bytes, desk) = encode_deltas(&path, view, &tables, (epoch, scale), desk)?;
+            let rows = tables.iter().map(|table| table.len() as u64).sum();
+            files.push(stage(store, path, view.name(), rows, &bytes)?);
+            desk.take_back(bytes);
+            let mut sum = ViewTotals::default();
+            for table in &tables {
+                sum.add(&ViewTotals::of(table, scale)?, scale)?;
+            }
+            totals.insert(view, sum);
+        }
+        self.desk = Some(desk);
+        Ok((files, totals))
     }
-    Ok((files, totals))
 }
 
 /// Returns `<folder>/<date>/<epoch>-<worker>.parquet`.
@@ -219,6 +231,21 @@ fn coded<'t>(
     Some(Dictionary { values: numbers.values, places })
 }
 
+/// Returns the dictionary of some diffs, of which there are two as a rule.
+fn coded_diffs(diffs: &[i8]) -> Dictionary<i32> {
+    let mut numbers = [None; 256];
+    let mut values = Vec::new();
+    let places = diffs.iter().map(|diff| {
+        *numbers[usize::from(diff.cast_unsigned())].get_or_insert_with(|| {
+            values.push(i32::from(*diff));
+            // There are at most 256.
+            u32::try_from(values.len() - 1).unwrap_or(u32::MAX)
+        })
+    });
+    let places = places.collect();
+    Dictionary { values, places }
+}
+
 fn text(column: &ColumnData, row: usize) -> &[u8] {
     match column {
         ColumnData::Few(texts) => texts.at(row).as_bytes(),
@@ -288,12 +315,10 @@ impl Rows<'_> {
     fn write(&self, writer: &mut GroupWriter<'_>, group: &Group) -> Result<(), SinkError> {
         let parquet = SinkError::parquet(self.path);
         let places = group.places.as_slice();
-        let epochs = vec![self.epoch.0.cast_signed(); places.len()];
-        writer.required_at(&epochs, places).map_err(&parquet)?;
+        let epochs = Dictionary::of_one(self.epoch.0.cast_signed(), places.len());
+        writer.coded_at(&epochs, places).map_err(&parquet)?;
         let diffs: Vec<&[i8]> = self.tables.iter().map(Table::diffs).collect();
-        let diffs = gather(group, &diffs);
-        let diffs: Vec<i32> = diffs.iter().map(|diff| i32::from(*diff)).collect();
-        writer.required_at(&diffs, places).map_err(&parquet)?;
+        writer.coded_at(&coded_diffs(&gather(group, &diffs)), places).map_err(&parquet)?;
         for column in 0..self.view.columns().len() {
             match &self.tables[0].columns()[column] {
                 ColumnData::Few(_) | ColumnData::Many(_) => {

@@ -43,7 +43,7 @@ pub use checkpoints::{
     Bound, Chain, Copies, CopyWriter, Group, KeyRange, Manifest, Pairs, Part, Weight, read_copy,
 };
 pub use commit::{Appended, ChainBreak, CommitError, CommitLog, Incompatible, LogError};
-pub use deltas::write_deltas;
+pub use deltas::DeltaWriter;
 pub use directory::DirectoryStore;
 pub use error::SinkError;
 pub use fault::{Fault, FaultPlan, FaultyStore};

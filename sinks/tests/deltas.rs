@@ -9,8 +9,8 @@ use trueup_ledger::table::{Rows, Value};
 use trueup_ledger::{ColumnType, Datum, Epoch, Reason, Row, Scale, Table, View};
 use trueup_sinks::record::{CommitRecord, GENESIS};
 use trueup_sinks::{
-    CommitLog, MemoryStore, QuarantineRecord, SinkError, Store, digest_at, read_delta_file,
-    rows_at, write_deltas, write_quarantine,
+    CommitLog, DeltaWriter, MemoryStore, QuarantineRecord, SinkError, Store, digest_at,
+    read_delta_file, rows_at, write_quarantine,
 };
 
 const MAX: i128 = 10_i128.pow(38) - 1;
@@ -28,7 +28,8 @@ fn table(view: View, rows: &[(Row, i8)]) -> Table {
 fn commit(log: &CommitLog<&MemoryStore>, tables: Vec<Table>, scale: Scale) -> CommitRecord {
     let (head, previous) = log.head().unwrap().unwrap_or((Epoch(0), GENESIS.to_owned()));
     let mut record = CommitRecord::new(Epoch(head.0 + 1), previous, 0);
-    let (files, views) = write_deltas(log.store(), tables, record.epoch, 0, DAY, scale).unwrap();
+    let (files, views) =
+        DeltaWriter::default().write(log.store(), tables, (record.epoch, 0), DAY, scale).unwrap();
     record.files = files;
     record.views = views.into_iter().map(|(view, sum)| (view.name().to_owned(), sum)).collect();
     record.amount_scale = scale.digits();
@@ -99,7 +100,8 @@ fn totals_are_signed_and_never_overflow() {
     tables.push(table(View::TrialBalance, &[(trial("t", "USD", [-1_500_000_000, 5, 0]), -1)]));
     let store = MemoryStore::new();
     let scale = Scale::DEFAULT;
-    let (files, views) = write_deltas(&store, tables, Epoch(7), 3, DAY, scale).unwrap();
+    let (files, views) =
+        DeltaWriter::default().write(&store, tables, (Epoch(7), 3), DAY, scale).unwrap();
     assert_eq!(files[0].path, "deltas/trial_balance/2026-01-01/00000000000000000007-3.parquet");
     let totals = &views[&View::TrialBalance];
     assert_eq!((totals.inserted, totals.retracted), (5, 1));
@@ -124,7 +126,9 @@ fn what_does_not_fit_is_named() {
     for units in [MAX + 1, -MAX - 1, i128::MAX, i128::MIN] {
         let tables = vec![table(View::TrialBalance, &[(trial("ten", "EUR", [0, units, 0]), 1)])];
         let store = MemoryStore::new();
-        let error = write_deltas(&store, tables, Epoch(1), 0, DAY, Scale::DEFAULT).unwrap_err();
+        let error = DeltaWriter::default()
+            .write(&store, tables, (Epoch(1), 0), DAY, Scale::DEFAULT)
+            .unwrap_err();
         let text = error.to_string();
         assert!(text.contains("trial_balance: column credits of row ten / EUR"), "{text}");
         assert!(store.list("").unwrap().is_empty());
@@ -144,7 +148,9 @@ fn many_rows_keep_their_order_within_a_tenant_and_equal_rows_make_equal_bytes() 
     let write = || {
         let store = MemoryStore::new();
         let tables = vec![rows.clone()];
-        let (files, _) = write_deltas(&store, tables, Epoch(1), 0, DAY, Scale::DEFAULT).unwrap();
+        let (files, _) = DeltaWriter::default()
+            .write(&store, tables, (Epoch(1), 0), DAY, Scale::DEFAULT)
+            .unwrap();
         (store, files)
     };
     let ((store, files), (_, again)) = (write(), write());
@@ -200,7 +206,11 @@ fn a_file_left_by_another_attempt_is_not_replaced() {
     let write = |units| {
         let rows = [(trial("a", "EUR", [units, 0, 0]), 1)];
         let tables = vec![table(View::TrialBalance, &rows)];
-        write_deltas(&store, tables, Epoch(1), 0, DAY, Scale::DEFAULT).unwrap().0.remove(0)
+        DeltaWriter::default()
+            .write(&store, tables, (Epoch(1), 0), DAY, Scale::DEFAULT)
+            .unwrap()
+            .0
+            .remove(0)
     };
     let (first, second, third) = (write(1), write(2), write(2));
     assert_ne!(first.path, second.path);

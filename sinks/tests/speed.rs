@@ -7,7 +7,7 @@ use std::time::Instant;
 use trueup_ledger::table::Value;
 use trueup_ledger::{ColumnType, Epoch, Scale, Table, View};
 use trueup_sinks::record::{CommitRecord, GENESIS};
-use trueup_sinks::{CommitLog, MemoryStore, digest_at, snapshot_at, write_deltas};
+use trueup_sinks::{CommitLog, DeltaWriter, MemoryStore, digest_at, snapshot_at};
 
 fn rows(view: View, count: usize, tenants: usize) -> Table {
     let mut table = Table::new(view);
@@ -55,8 +55,9 @@ fn write_and_read() {
             let summed = start.elapsed();
             let start = Instant::now();
             let scale = Scale::DEFAULT;
-            let (files, views) =
-                write_deltas(&store, vec![table], Epoch(1), 0, 20_000, scale).unwrap();
+            let (files, views) = DeltaWriter::default()
+                .write(&store, vec![table], (Epoch(1), 0), 20_000, scale)
+                .unwrap();
             let written = start.elapsed();
             assert_eq!(views[&view], totals);
             let mut record = CommitRecord::new(Epoch(1), GENESIS.to_owned(), 0);

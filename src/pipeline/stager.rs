@@ -10,7 +10,7 @@ use trueup_dataflow::EpochOutput;
 use trueup_ledger::timestamp::DAY_MICROS;
 use trueup_ledger::{Epoch, Position, Scale, Table};
 use trueup_sinks::{
-    FileEntry, QuarantineRecord, SinkError, Store, ViewTotals, write_deltas, write_quarantine,
+    DeltaWriter, FileEntry, QuarantineRecord, SinkError, Store, ViewTotals, write_quarantine,
 };
 
 use super::worker::Closed;
@@ -76,9 +76,10 @@ impl Setup {
     /// Stages what comes until the worker is gone or the run has failed.
     pub(crate) fn run(&self, pieces: &Receiver<ToStage>) {
         let _guard = self.shared.guard("a stager");
+        let mut deltas = DeltaWriter::default();
         for piece in pieces {
             let epoch = piece.closed.epoch;
-            match self.stage(piece) {
+            match self.stage(piece, &mut deltas) {
                 Ok(share) => {
                     if self.staged.send(Staged::Share(epoch, share)).is_err() {
                         return;
@@ -92,7 +93,7 @@ impl Setup {
         }
     }
 
-    fn stage(&self, piece: ToStage) -> Result<Share, SinkError> {
+    fn stage(&self, piece: ToStage, deltas: &mut DeltaWriter) -> Result<Share, SinkError> {
         let ToStage { closed, output, quarantined, rejected, unknown_fields } = piece;
         let mut share =
             Share { accepted: output.accepted, rejected, unknown_fields, ..Share::default() };
@@ -105,7 +106,8 @@ impl Setup {
         // Dates of a clock that has not gone mad are well within 32 bits of days.
         let date = i32::try_from(date).unwrap_or(i32::MAX);
         let (store, epoch, worker) = (&*self.store, output.epoch, output.worker);
-        let (files, views) = write_deltas(store, output.tables, epoch, worker, date, self.scale)?;
+        let (files, views) =
+            deltas.write(store, output.tables, (epoch, worker), date, self.scale)?;
         share.files = files;
         share.files.extend(write_quarantine(store, &quarantined, epoch, worker, date)?);
         share.views =
