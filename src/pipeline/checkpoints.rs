@@ -13,8 +13,8 @@ use trueup_ledger::Epoch;
 use super::StateOptions;
 
 /// How much of the memory limit a record may use, so that the epochs on their way take about as much
-/// again. A record of two postings to accounts of their own takes 5 KB; three epochs are on their way.
-pub(crate) const LIMIT_BYTES_A_RECORD: u64 = 16 << 10;
+/// again. A record of two postings to accounts of their own takes 3.6 KB in all three epochs on their way.
+pub(crate) const LIMIT_BYTES_A_RECORD: u64 = 8 << 10;
 
 /// How the threads of a run agree on checkpoints.
 #[derive(Debug)]
