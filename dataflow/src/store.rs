@@ -134,6 +134,14 @@ impl KeyBytes {
         key
     }
 
+    /// Returns the first bytes behind space and shard, as many as an integer has: what is less here comes
+    /// before, and what is equal may be in any order.
+    fn in_shard(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.bytes[2..10]);
+        u64::from_be_bytes(bytes)
+    }
+
     /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

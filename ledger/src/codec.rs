@@ -102,6 +102,15 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Appends the first `length` of some bytes, `N` at most: as many as are known when this is compiled are
+/// copied without a call.
+#[inline]
+pub(crate) fn put_front<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N], length: usize) {
+    let end = out.len() + length.min(N);
+    out.extend_from_slice(bytes);
+    out.truncate(end);
+}
+
 /// Reads canonical bytes from the front.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {

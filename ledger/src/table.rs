@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::codec::{CodecError, Reader, put_bytes, put_signed, put_signed_64, put_text};
+use crate::codec::{CodecError, Reader, put_signed, put_signed_64, put_text};
 use crate::view::{ColumnType, View};
 use crate::{Amount, Digest, Scale, Timestamp};
 
@@ -243,8 +243,8 @@ impl ColumnData {
     /// Appends the canonical bytes of the value at `row`.
     fn encode(&self, row: usize, out: &mut Vec<u8>) {
         match self {
-            ColumnData::Few(texts) => put_text(out, texts.at(row)),
-            ColumnData::Many(texts) => put_bytes(out, texts.bytes_at(row)),
+            ColumnData::Few(texts) => texts.encode(row, out),
+            ColumnData::Many(texts) => texts.encode(row, out),
             ColumnData::Amount(Packed::Narrow(all)) => put_signed_64(out, all[row].0),
             other => put_value(other.value(row), out),
         }

@@ -136,16 +136,24 @@ impl<'a> SealedChanges<'a> {
         let mut spaces: Vec<_> = self.0.iter().flat_map(|sealed| &sealed.parts).collect();
         spaces.sort_by_key(|space| space.space());
         let mut changes: Vec<(KeyBytes, Option<&dyn Encode>)> = Vec::new();
+        // Of each change what its key begins with behind space and shard, and its place: a quarter of what
+        // would be moved to sort the changes themselves.
+        let mut order: Vec<(u64, u32)> = Vec::new();
         let mut value = Vec::new();
         // A key begins with its space and its shard, so it is enough to sort what is in one shard: of
         // millions of changes some thousands at a time.
         for parts in spaces.chunk_by(|one, next| one.space() == next.space()) {
             for shard in 0..=u8::MAX {
                 parts.iter().for_each(|part| part.changes(shard, &mut changes));
-                changes.sort_unstable_by_key(|(key, _)| *key);
-                for changes in changes.chunks(TOGETHER) {
-                    bring(changes.iter().filter_map(|(_, change)| Some(change.as_ref()?.apart())));
-                    for (key, change) in changes {
+                order.extend(changes.iter().map(|(key, _)| key.in_shard()).zip(0_u32..));
+                let at = |place: u32| &changes[place as usize];
+                order.sort_unstable_by(|(first, one), (second, other)| {
+                    first.cmp(second).then_with(|| at(*one).0.cmp(&at(*other).0))
+                });
+                for order in order.chunks(TOGETHER) {
+                    let changes = || order.iter().map(|(_, place)| at(*place));
+                    bring(changes().filter_map(|(_, change)| Some(change.as_ref()?.apart())));
+                    for (key, change) in changes() {
                         value.clear();
                         if let Some(change) = change {
                             change.encode(&mut value);
@@ -153,6 +161,7 @@ impl<'a> SealedChanges<'a> {
                         each(key.as_bytes(), change.map(|_| value.as_slice()))?;
                     }
                 }
+                order.clear();
                 changes.clear();
             }
         }

@@ -3,6 +3,8 @@
 //! Most texts of rows are of this kind: sides, kinds, currencies, tenants. In a byte a row they take a
 //! tenth of the memory that texts take, and whoever writes a dictionary finds it made.
 
+use crate::codec::{put_front, put_text};
+
 /// No place of a text: there are at most 255 of them.
 const FREE: u8 = u8::MAX;
 
@@ -23,6 +25,29 @@ pub struct Few {
     marks: Vec<Mark>,
     /// Places of distinct texts by the hash of their marks; as long as there is no text, empty.
     slots: Vec<u8>,
+    /// The canonical bytes of each distinct text.
+    canonical: Vec<Canonical>,
+}
+
+/// The canonical bytes of a text where they are at most 16, to be copied without asking how many they are.
+#[derive(Clone, Copy, Debug)]
+struct Canonical {
+    bytes: [u8; 16],
+    /// How many there are; 0 where they do not fit.
+    length: usize,
+}
+
+impl Canonical {
+    fn of(text: &str) -> Canonical {
+        let mut all = Vec::new();
+        put_text(&mut all, text);
+        let mut bytes = [0; 16];
+        match bytes.get_mut(..all.len()) {
+            Some(room) => room.copy_from_slice(&all),
+            None => return Canonical { bytes, length: 0 },
+        }
+        Canonical { bytes, length: all.len() }
+    }
 }
 
 /// The length of a text and up to sixteen bytes of it: the first and the last, all where it has no more.
@@ -93,6 +118,7 @@ impl Few {
         self.bytes.push_str(text);
         self.ends.push(self.bytes.len());
         self.marks.push(mark);
+        self.canonical.push(Canonical::of(text));
         self.slots[slot] = place;
         self.places.push(place);
         true
@@ -122,6 +148,16 @@ impl Few {
     pub fn text(&self, place: usize) -> &str {
         let start = if place == 0 { 0 } else { self.ends[place - 1] };
         &self.bytes[start..self.ends[place]]
+    }
+
+    /// Appends the canonical bytes of the text of a row.
+    #[inline]
+    pub(super) fn encode(&self, row: usize, out: &mut Vec<u8>) {
+        let place = usize::from(self.places[row]);
+        match &self.canonical[place] {
+            Canonical { length: 0, .. } => put_text(out, self.text(place)),
+            Canonical { bytes, length } => put_front(out, bytes, *length),
+        }
     }
 
     /// Returns the text of a row.

@@ -3,6 +3,7 @@
 use std::ops::{Range, Sub};
 
 use super::packed::Packed;
+use crate::codec::{put_bytes, put_front, put_varint};
 
 /// How many bytes a text has, rather more than less: what is not used of it is not touched either, and too
 /// little is moved when there is no more room.
@@ -50,6 +51,21 @@ impl Many {
     #[must_use]
     pub fn bytes_at(&self, row: usize) -> &[u8] {
         &self.bytes.as_bytes()[self.start(row)..self.start(row + 1)]
+    }
+
+    /// Appends the canonical bytes of the text of a row.
+    #[inline]
+    pub(super) fn encode(&self, row: usize, out: &mut Vec<u8>) {
+        let (start, end) = (self.start(row), self.start(row + 1));
+        let bytes = self.bytes.as_bytes();
+        // Most texts are short and have others behind them, so that more may be copied than they have.
+        match bytes[start..].first_chunk::<32>() {
+            Some(front) if end - start <= front.len() => {
+                put_varint(out, (end - start) as u128);
+                put_front(out, front, end - start);
+            }
+            _ => put_bytes(out, &bytes[start..end]),
+        }
     }
 
     /// Keeps the rows in `ranges`, which are in order.
