@@ -1,10 +1,12 @@
 //! The `trueup` program: parse, run, and end with the code that SPEC §8 gives.
 
+use std::ffi::c_long;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use libmimalloc_sys::{mi_option_get, mi_option_set, mi_option_t};
 use signal_hook::consts::SIGXFSZ;
 use tracing_subscriber::EnvFilter;
 use trueup::cli::{Cli, Command};
@@ -16,7 +18,12 @@ use trueup::exit::{self, Exit};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long freed memory is kept before the system gets it back, in milliseconds. A load fills and frees
+/// hundreds of megabytes with each epoch and each checkpoint; what comes back has to be zeroed.
+const KEPT_MS: c_long = 10_000;
+
 fn main() -> ExitCode {
+    keep_freed_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -36,6 +43,22 @@ fn main() -> ExitCode {
                 let _ = writeln!(io::stderr(), "error: {}", exit::describe(&error));
             }
             exit.into()
+        }
+    }
+}
+
+/// Sets how long the allocator keeps freed memory, unless the environment says it: `MIMALLOC_PURGE_DELAY`.
+#[expect(unsafe_code, reason = "the allocator has no other way to be told by the program")]
+fn keep_freed_memory() {
+    /// `mi_option_purge_delay` of mimalloc 3, and its default. Whatever has another number in another version
+    /// has another default, and is left alone.
+    const PURGE_DELAY: (mi_option_t, c_long) = (15, 1_000);
+    let (option, default) = PURGE_DELAY;
+    // SAFETY: these read and write one number. They are not to be called by several threads at once, and
+    // there is one.
+    unsafe {
+        if mi_option_get(option) == default {
+            mi_option_set(option, KEPT_MS);
         }
     }
 }
@@ -65,4 +88,18 @@ fn log_to_stderr(cli: &Cli) {
         .with_writer(io::stderr)
         .with_ansi(watched)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "as `keep_freed_memory`")]
+    fn freed_memory_is_kept_unless_the_environment_says_how_long() {
+        keep_freed_memory();
+        let told = std::env::var("MIMALLOC_PURGE_DELAY").ok().and_then(|told| told.parse().ok());
+        // SAFETY: it reads one number, which nothing else in this program writes.
+        assert_eq!(unsafe { mi_option_get(15) }, told.unwrap_or(KEPT_MS));
+    }
 }
