@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use libmimalloc_sys::{mi_option_get, mi_option_set, mi_option_t};
+use libmimalloc_sys::{mi_option_get, mi_option_set_default, mi_option_t};
 use signal_hook::consts::SIGXFSZ;
 use tracing_subscriber::EnvFilter;
 use trueup::cli::{Cli, Command};
@@ -58,7 +58,7 @@ fn keep_freed_memory() {
     // there is one.
     unsafe {
         if mi_option_get(option) == default {
-            mi_option_set(option, KEPT_MS);
+            mi_option_set_default(option, KEPT_MS);
         }
     }
 }

@@ -74,6 +74,7 @@ fn push<K: StateKey>(out: &mut [Out<K>], change: Option<(K, Sides)>) {
         out[worker_of(key.shard(), out.len())].changes.push((key, sides.into()));
     }
 }
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -107,7 +108,8 @@ mod tests {
                     for (key, sides) in changes {
                         prop_assert!(!sides.is_zero());
                         prop_assert_eq!(u64::from(key.shard()) % 3, worker);
-                        sums.entry(key).or_insert_with(Sides::default).plus_equals(&Sides::from(&sides));
+                        let sum = sums.entry(key).or_insert_with(Sides::default);
+                        sum.plus_equals(&Sides::from(&sides));
                     }
                 }
                 wanted.retain(|_, sides| !sides.is_zero());
