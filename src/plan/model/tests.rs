@@ -65,7 +65,8 @@ fn a_load_by_hand() {
     assert_eq!(load.catch_up_at_average_ms, Some(9_023));
     // Twice 2 GiB is more than 1 GiB beside them.
     assert_eq!(load.memory_bytes, 8 << 30);
-    assert_eq!(load.records_per_epoch_max, 131_072);
+    // 2 GiB at 8 KiB a record would be more.
+    assert_eq!(load.records_per_epoch_max, 200_000);
     assert_eq!((load.commits_per_month, load.files_per_commit), (259_200, 20));
     // 259.2 million records at 100 B, 5,184,000 files.
     assert_eq!(load.delta_bytes_per_month, 25_920_000_000 + 5_184_000_000);
@@ -101,7 +102,7 @@ fn checkpoints_by_hand() {
     let tight = Inputs { memory_limit_bytes: 64 << 20, ..small() };
     let load = Load::of(&tight, &MIX);
     assert_eq!(load.checkpoint_peak_interval_ms, 5_456);
-    assert_eq!(load.records_per_epoch_max, 4_096);
+    assert_eq!(load.records_per_epoch_max, 8_192);
     // 1 GiB beside it is more than twice of it.
     assert_eq!(load.memory_bytes, 2 * ((1 << 30) + (64 << 20)));
 }
@@ -176,7 +177,7 @@ fn what_grows_by_steps() {
     let full = with(|inputs| {
         (inputs.peak_events_per_second, inputs.events_per_day) = (100_000, 8_640_000_000);
     });
-    assert_eq!(full.commits_per_month, 259_200_000_000_u128.div_ceil(2 * 131_072));
+    assert_eq!(full.commits_per_month, 259_200_000_000_u128.div_ceil(2 * 200_000));
     // Nothing is left to catch up with.
     let busy = with(|inputs| {
         (inputs.peak_events_per_second, inputs.target_utilisation_percent) = (40_000, 100);
