@@ -1,7 +1,7 @@
 //! Books: what one tenant holds in one currency, and their sums in the store.
 //!
-//! In: changes of sums by book, or by book and hash range. Out: the same changes, or the rows of totals. State:
-//! one sum a key, in the store; what is handed on is small enough for arrangements.
+//! In: changes of sums by book, or by book and hash range. Out: the same changes, or the rows of
+//! totals. State: one sum a key, in the store; what is handed on is small enough for arrangements.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

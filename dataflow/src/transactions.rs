@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  events ──exchange by shard──▶ ┌──────────────┐ ──▶ rows of postings, totals, imbalances, some due later
-//!  closings ───────────────────▶ │ transactions │ ──▶ sums by account, by shard, posted or not
+//!  closings ───────────────────▶ │ transactions │ ──▶ sums by account, by book and its ranges
 //!          ┌──exchange by shard─▶│  (resolver)  │ ──▶ facts, lines in closed months and on clearing accounts
 //!          │                     └──────┬───────┘ ──▶ names of accounts; applied and duplicate, by partition
 //!          └────── mail, a round later ◀┘
