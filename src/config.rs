@@ -39,7 +39,7 @@ pub use value::StoreLocation;
 /// The commit interval where none is given.
 pub const COMMIT_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 /// How many records end an epoch sooner, where nothing is said.
-pub const COMMIT_MAX_RECORDS_DEFAULT: u64 = 200_000;
+pub const COMMIT_MAX_RECORDS_DEFAULT: u64 = 300_000;
 /// The largest number of records of an epoch: it must fit memory.
 pub const COMMIT_MAX_RECORDS_MAX: u64 = 100_000_000;
 /// How much memory state takes at most, where nothing is said: 2 GiB.

@@ -66,7 +66,7 @@ use crate::rules;
 use checkpointer::{Checkpointer, History, Tidying};
 pub(crate) use checkpointer::{OWED_OF_NEW, WHOLE_BYTES_MIN};
 use checkpoints::Checkpoints;
-pub(crate) use checkpoints::LIMIT_BYTES_A_RECORD;
+pub(crate) use checkpoints::{GATHERED_BYTES_A_WORKER, LIMIT_BYTES_A_RECORD, RECORDS_A_WORKER};
 use committer::Committer;
 use dues::Dues;
 pub use error::RunError;

@@ -41,7 +41,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", conflicts_with = "config",
           value_parser = value::commit_interval)]
     pub commit_interval: Option<Duration>,
-    /// How many records end an epoch sooner [default: 200000]
+    /// How many records end an epoch sooner [default: 300000]
     #[arg(long, value_name = "N", conflicts_with = "config",
           value_parser = clap::value_parser!(u64).range(1..=COMMIT_MAX_RECORDS_MAX))]
     pub commit_max_records: Option<u64>,

@@ -41,7 +41,7 @@ const BEHIND_BYTES: usize = TURN_BYTES / 2;
 const BEHIND_INTERVALS: u32 = 5;
 
 /// How many bytes of records end an epoch: large records must not fill the memory.
-pub(crate) const EPOCH_BYTES_MAX: usize = 256 << 20;
+pub(crate) const EPOCH_BYTES_MAX: usize = 512 << 20;
 
 /// How many live records of one pass leave a backfill without a turn.
 const LIVE_BUSY: u64 = 1024;
@@ -323,6 +323,7 @@ impl Intake {
         batch.partition = reader.index;
         let first_ordinal = reader.read;
         reader.read += batch.len() as u64;
+        self.checkpoints.read(batch.len());
         let barred = reader.barred.clone();
         let work = Work::Batch { epoch, batch, first_ordinal, barred };
         if self.workers.any(work, &self.shared) { Ok(()) } else { Err(Stopped) }
@@ -494,7 +495,7 @@ impl Intake {
             if self.shared.has_failed() {
                 return Err(Stopped);
             }
-            self.checkpoints.request(closed.epoch);
+            self.checkpoints.close(closed.epoch);
             self.last_checkpoint = closed.epoch;
         }
         self.last = closed.epoch;

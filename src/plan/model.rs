@@ -9,7 +9,10 @@ use super::constants::Mix;
 use super::inputs::Inputs;
 use super::{Horizon, MONTH_DAYS, per_million_of, percent_of};
 use crate::config::COMMIT_MAX_RECORDS_DEFAULT;
-use crate::pipeline::{EPOCH_BYTES_MAX, LIMIT_BYTES_A_RECORD, OWED_OF_NEW, WHOLE_BYTES_MIN};
+use crate::pipeline::{
+    EPOCH_BYTES_MAX, GATHERED_BYTES_A_WORKER, LIMIT_BYTES_A_RECORD, OWED_OF_NEW, RECORDS_A_WORKER,
+    WHOLE_BYTES_MIN,
+};
 
 /// A month in milliseconds.
 const MONTH_MS: u128 = MONTH_DAYS * 86_400_000;
@@ -201,7 +204,8 @@ impl Load {
         let (commits_per_month, records_per_epoch_max) = commits(inputs, processes, month);
         let files_per_commit = workers * u128::from(mix.files_per_worker_and_commit);
         let files_per_month = commits_per_month * files_per_commit;
-        let checkpoints = Checkpoints::of(inputs, mix, processes, (peak, average, month));
+        let checkpoints =
+            Checkpoints::of(inputs, mix, (processes, workers), (peak, average, month));
         let delta_bytes_per_million = with_corrections(
             inputs,
             mix.delta_bytes_per_million_records,
@@ -289,16 +293,19 @@ impl Checkpoints {
     fn of(
         inputs: &Inputs,
         mix: &Mix,
-        processes: u128,
+        (processes, workers): (u128, u128),
         (peak, average, month): (u128, u128, u128),
     ) -> Checkpoints {
         let changes = Changes { inputs, mix };
-        // A quarter of the limit gathers what one checkpoint writes.
-        let gathered = processes * u128::from(inputs.memory_limit_bytes) / 4;
+        // A quarter of the limit gathers what one checkpoint writes, if a restart can soon derive it again.
+        let gathered = (processes * u128::from(inputs.memory_limit_bytes) / 4)
+            .min(workers * u128::from(GATHERED_BYTES_A_WORKER));
+        let records_max = workers * u128::from(RECORDS_A_WORKER);
         let bytes_max = gathered * 100 / u128::from(mix.gathered_percent_of_changes).max(1);
         let interval = |rate: u128| {
             let full_ms = bytes_max * 1000 / changes.of_all(rate).max(1);
-            u128::from(inputs.checkpoint_interval_ms).min(full_ms).max(1)
+            let read_ms = records_max * 1000 / rate.max(1);
+            u128::from(inputs.checkpoint_interval_ms).min(full_ms).min(read_ms).max(1)
         };
         let peak_interval_ms = interval(peak);
         let per_month = MONTH_MS.div_ceil(interval(average));

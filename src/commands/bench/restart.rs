@@ -8,9 +8,10 @@ use super::job::{Input, Job, micros};
 use super::watch::Watch;
 use crate::commands::output::grouped;
 
-const FIGURES: [Figure; 2] = [
+const FIGURES: [Figure; 3] = [
     Figure { name: "restart_us", title: "restart ms", shown: Shown::Thousandths },
     Figure { name: "committed_records", title: "after records", shown: Shown::Count },
+    Figure { name: "derived_records", title: "derived again", shown: Shown::Count },
 ];
 
 /// The least number of epochs of the whole log, so that it can be killed between commits.
@@ -31,14 +32,15 @@ pub(super) fn run(bench: &Bench<'_>) -> anyhow::Result<Outcome> {
     let mut kill = 0;
     bench.rounds("restart", &mut contestants, |_, _| {
         kill += 1;
-        watch.until(events * kill / (kills + 2), &mut running)?;
+        let part = |of: u64| events * of / (kills + 2);
+        watch.until_far_behind_copy((part(kill), part(kill + 1)), &mut running)?;
         for child in &mut running.0 {
             child.kill()?;
             child.wait()?;
         }
         // It may have committed a last time before it died.
-        watch = Watch::of(&job.store())?;
-        let committed = watch.read();
+        watch.begin_again(&job.store())?;
+        let (committed, derived) = (watch.read(), watch.behind_copy()?);
         let begun = Instant::now();
         running = job.start(false)?;
         let seen = watch.until(committed + 1, &mut running)?;
@@ -46,6 +48,7 @@ pub(super) fn run(bench: &Bench<'_>) -> anyhow::Result<Outcome> {
         Ok(Run::from([
             ("restart_us", micros(at.duration_since(begun))),
             ("committed_records", committed),
+            ("derived_records", derived),
         ]))
     })?;
     watch.until(events, &mut running)?;
@@ -57,8 +60,9 @@ pub(super) fn run(bench: &Bench<'_>) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         scenario: "restart",
         about: format!(
-            "A run over {} events is killed by -9 {kills} times, further on each time: from the start \
-             of the program to its first new commit. State on disk is kept, the page cache is warm.",
+            "A run over {} events is killed by -9 {kills} times, further on each time, as soon as about as much \
+             as ever lies behind the last copy of its state: from the start of the program to its first new \
+             commit. State on disk is kept, the page cache is warm.",
             grouped(events)
         ),
         figures: FIGURES.to_vec(),

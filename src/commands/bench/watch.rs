@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use trueup_ledger::Epoch;
-use trueup_sinks::{CommitLog, Store};
+use trueup_sinks::{CommitLog, Copies, Store};
 
 use crate::commands::child::Running;
 use crate::commands::store;
@@ -32,7 +32,10 @@ pub(super) struct Seen {
 pub(super) struct Watch {
     log: CommitLog<Arc<dyn Store>>,
     seen: Epoch,
-    read: u64,
+    /// How many records each commit and all before it have read, from none on.
+    read: Vec<u64>,
+    /// The most records that were seen behind the last copy of the state.
+    farthest: u64,
 }
 
 impl Watch {
@@ -40,14 +43,30 @@ impl Watch {
     pub(super) fn of(store: &Path) -> anyhow::Result<Watch> {
         let place = store::location(&store.display().to_string())?;
         let log = CommitLog::open(store::writable(&place)?).context("reading the commits")?;
-        let mut watch = Watch { log, seen: Epoch(0), read: 0 };
+        let mut watch = Watch { log, seen: Epoch(0), read: vec![0], farthest: 0 };
         watch.look()?;
         Ok(watch)
     }
 
+    /// Begins anew behind the commits that are there, and remembers the most that was behind a copy.
+    pub(super) fn begin_again(&mut self, store: &Path) -> anyhow::Result<()> {
+        *self = Watch { farthest: self.farthest, ..Watch::of(store)? };
+        Ok(())
+    }
+
     /// How many records the commits that were seen have read.
     pub(super) fn read(&self) -> u64 {
-        self.read
+        self.read[self.read.len() - 1]
+    }
+
+    /// How many of them came behind the last copy of the state, and would be derived again.
+    pub(super) fn behind_copy(&self) -> anyhow::Result<u64> {
+        let copies =
+            Copies::list(&**self.log.store()).context("looking for copies of the state")?;
+        let copy = copies.epochs().next_back().map_or(0, |epoch| epoch.0);
+        // A copy of a commit that has not been seen yet leaves nothing.
+        let before = usize::try_from(copy).ok().and_then(|copy| self.read.get(copy).copied());
+        Ok(self.read() - before.unwrap_or(self.read()))
     }
 
     /// Returns the new commits, all of which were there at one moment.
@@ -59,8 +78,9 @@ impl Watch {
         let mut new = Vec::new();
         while self.seen < head {
             self.seen = Epoch(self.seen.0 + 1);
-            self.read += self.log.read(self.seen).context("reading a commit")?.counts().read;
-            new.push(Seen { at, read: self.read });
+            let records = self.log.read(self.seen).context("reading a commit")?.counts().read;
+            self.read.push(self.read() + records);
+            new.push(Seen { at, read: self.read() });
         }
         Ok(new)
     }
@@ -76,7 +96,7 @@ impl Watch {
     ) -> anyhow::Result<Vec<Seen>> {
         let mut all = Vec::new();
         let mut last = Instant::now();
-        while self.read < records {
+        while self.read() < records {
             let new = self.look()?;
             if !new.is_empty() {
                 last = Instant::now();
@@ -86,11 +106,31 @@ impl Watch {
             if running.has_lost_one()? || last.elapsed() > PATIENCE {
                 return Err(exit::failed(format!(
                     "a run has committed {} of {records} records and goes on no more",
-                    self.read
+                    self.read()
                 )));
             }
             thread::sleep(LOOK);
         }
         Ok(all)
+    }
+    /// Waits until so many records are committed, at `latest`, and about as many of them as ever lie behind the
+    /// last copy of the state: whoever is killed now has most to derive again.
+    ///
+    /// # Errors
+    /// See [`Watch::until`].
+    pub(super) fn until_far_behind_copy(
+        &mut self,
+        (records, latest): (u64, u64),
+        running: &mut Running,
+    ) -> anyhow::Result<()> {
+        loop {
+            self.until(self.read() + 1, running)?;
+            let behind = self.behind_copy()?;
+            self.farthest = self.farthest.max(behind);
+            let is_far = behind * 10 >= self.farthest * 9;
+            if self.read() >= latest || (self.read() >= records && is_far) {
+                return Ok(());
+            }
+        }
     }
 }

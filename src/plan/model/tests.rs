@@ -45,7 +45,7 @@ fn small() -> Inputs {
         corrections_percent: "2",
         processes: Some("2"),
         commit_interval: "10s",
-        checkpoint_interval: "100s",
+        checkpoint_interval: "80s",
         target_utilisation: "50",
         ..TEXTS
     };
@@ -65,8 +65,8 @@ fn a_load_by_hand() {
     assert_eq!(load.catch_up_at_average_ms, Some(9_023));
     // Twice 2 GiB is more than 1 GiB beside them.
     assert_eq!(load.memory_bytes, 8 << 30);
-    // 2 GiB at 8 KiB a record would be more.
-    assert_eq!(load.records_per_epoch_max, 200_000);
+    // 2 GiB at 4 KiB a record would be more.
+    assert_eq!(load.records_per_epoch_max, 300_000);
     assert_eq!((load.commits_per_month, load.files_per_commit), (259_200, 20));
     // 259.2 million records at 100 B, 5,184,000 files.
     assert_eq!(load.delta_bytes_per_month, 25_920_000_000 + 5_184_000_000);
@@ -83,26 +83,31 @@ fn a_load_by_hand() {
 #[test]
 fn checkpoints_by_hand() {
     let load = Load::of(&small(), &MIX);
-    // A quarter of 2 × 2 GiB is 859 MB of keys and values at 125 %. A second of the peak changes
-    // 9,200 transactions and 20,000 accounts with a day each: 4.92 MB, so 174.6 s fill it.
-    assert_eq!(load.checkpoint_peak_interval_ms, 100_000);
-    // A million events of 100 s: 0.92 million transactions, and each account only once.
-    assert_eq!(load.checkpoint_peak_bytes, 92_000_000 + 200_000_000);
-    // An eighth of 0.9 million new ones; the corrections and the accounts as they are.
-    assert_eq!(load.checkpoint_peak_renewed_bytes, 11_250_000 + 2_000_000 + 200_000_000);
-    assert_eq!(load.checkpoints_per_month, 25_920);
+    // 256 MiB of each of two workers, less than a quarter of 2 GiB, are 429.5 MB of keys and values at
+    // 125 %. A second of the peak changes 9,200 transactions and 20,000 accounts with a day each: 4.92 MB,
+    // so 87.3 s fill it.
+    assert_eq!(load.checkpoint_peak_interval_ms, 80_000);
+    // 0.8 million events of 80 s: 0.736 million transactions, and each account only once.
+    assert_eq!(load.checkpoint_peak_bytes, 73_600_000 + 200_000_000);
+    // An eighth of 0.72 million new ones; the corrections and the accounts as they are.
+    assert_eq!(load.checkpoint_peak_renewed_bytes, 9_000_000 + 1_600_000 + 200_000_000);
+    assert_eq!(load.checkpoints_per_month, 32_400);
     // 238,464,000 transactions changed, 518.4 million lines. Twice that, but an eighth of what is new.
     let changed = 23_846_400_000 + 518_400_000 * 200;
     let copied = 2 * changed - 23_328_000_000 + 2_916_000_000;
     assert_eq!(load.copy_bytes_per_month, copied / 2);
     let parts = 6_993;
     assert_eq!(copied.div_ceil(32 << 20), parts);
-    assert_eq!(load.puts_per_month, 5_184_000 + 259_200 + 25_920 * 3 + parts);
+    assert_eq!(load.puts_per_month, 5_184_000 + 259_200 + 32_400 * 3 + parts);
+    // Ten workers, five of each process, may read 4.5 million records, and with few accounts fill 859 MB in
+    // 76.7 s.
+    let many = Inputs { peak_events_per_second: 100_000, accounts: 10_000, ..small() };
+    assert_eq!(Load::of(&many, &MIX).checkpoint_peak_interval_ms, 45_000);
     // With a limit of 64 MiB a checkpoint comes sooner: 26.8 MB at 4.92 MB a second.
     let tight = Inputs { memory_limit_bytes: 64 << 20, ..small() };
     let load = Load::of(&tight, &MIX);
     assert_eq!(load.checkpoint_peak_interval_ms, 5_456);
-    assert_eq!(load.records_per_epoch_max, 8_192);
+    assert_eq!(load.records_per_epoch_max, 16_384);
     // 1 GiB beside it is more than twice of it.
     assert_eq!(load.memory_bytes, 2 * ((1 << 30) + (64 << 20)));
 }
@@ -120,11 +125,11 @@ fn a_stock_by_hand() {
     assert_eq!(stock.copy_bytes, 3 * 4_213_000_000);
     assert_eq!(stock.published_bytes, (31_104_000_000 + 2_592_000_000) / 3);
     assert_eq!(stock.commits, 86_400);
-    assert_eq!(stock.names_per_start, 86_400 + 8_640 + 3 * 252);
-    // Four starts of two processes: ten commits twice, two more, and a manifest; one GET a checkpoint
+    assert_eq!(stock.names_per_start, 86_400 + 10_800 + 3 * 252);
+    // Four starts of two processes: eight commits twice, two more, and a manifest; one GET a checkpoint
     // of each.
-    assert_eq!(stock.gets_per_month, 2 * 25_920 + 8 * 23);
-    assert_eq!(stock.lists_per_month, 8 * 96);
+    assert_eq!(stock.gets_per_month, 2 * 32_400 + 8 * 19);
+    assert_eq!(stock.lists_per_month, 8 * 98);
 }
 
 #[test]
@@ -177,7 +182,7 @@ fn what_grows_by_steps() {
     let full = with(|inputs| {
         (inputs.peak_events_per_second, inputs.events_per_day) = (100_000, 8_640_000_000);
     });
-    assert_eq!(full.commits_per_month, 259_200_000_000_u128.div_ceil(2 * 200_000));
+    assert_eq!(full.commits_per_month, 259_200_000_000_u128.div_ceil(2 * 300_000));
     // Nothing is left to catch up with.
     let busy = with(|inputs| {
         (inputs.peak_events_per_second, inputs.target_utilisation_percent) = (40_000, 100);
@@ -196,11 +201,11 @@ fn the_worst_limit_is_first() {
     let order: Vec<_> = found.iter().map(|limit| limit.permille).collect();
     assert!(order.is_sorted_by(|a, b| a >= b), "{order:?}");
     let of = |word: &str| found.iter().find(|limit| limit.what.contains(word)).unwrap();
-    // Half of 292 and of 213.25 MB at 50 MB a second, where a checkpoint comes every 100 s.
+    // Half of 273.6 and of 210.6 MB at 50 MB a second, where a checkpoint comes every 80 s.
     let checkpoint = of("a checkpoint and its copy");
-    assert_eq!((checkpoint.needed, checkpoint.available), (5_053, 100_000));
-    // 864,000 commits, 86,400 manifests and three times 79.06 GB: 958 requests of 50 ms.
-    assert_eq!(of("a start that lists").needed, 958 * 50);
+    assert_eq!((checkpoint.needed, checkpoint.available), (4_842, 80_000));
+    // 864,000 commits, 108,000 manifests and three times 79.06 GB: 980 requests of 50 ms.
+    assert_eq!(of("a start that lists").needed, 980 * 50);
     // Ten files and the commit.
     assert_eq!(
         (of("one after the other").needed, of("one after the other").available),

@@ -49,7 +49,7 @@ pub(super) fn of_load(load: &Load) -> Vec<Figure> {
                 "records that end an epoch of a process",
                 Count,
                 load.records_per_epoch_max,
-                "--memory-limit / 8 KiB, 200,000, 256 MiB",
+                "--memory-limit / 4 KiB, 300,000, 512 MiB",
             ),
         ],
     ));
