@@ -18,8 +18,9 @@ pub(crate) const LIMIT_BYTES_A_RECORD: u64 = 4 << 10;
 
 /// How many records, and bytes of what they change, call for a checkpoint for each worker, however large the
 /// memory is. A restart derives again what came since the last one, up to twice as much where it was killed as
-/// the next was about to be on disk; a worker derives 250,000 records in about two seconds.
+/// the next was about to be on disk, about as fast as a load reads it.
 pub(crate) const RECORDS_A_WORKER: u64 = 450_000;
+/// See [`RECORDS_A_WORKER`].
 pub(crate) const GATHERED_BYTES_A_WORKER: u64 = 256 << 20;
 
 /// How the threads of a run agree on checkpoints.

@@ -31,8 +31,7 @@ pub(super) struct Seen {
 /// Looks at the commits of a store.
 pub(super) struct Watch {
     log: CommitLog<Arc<dyn Store>>,
-    seen: Epoch,
-    /// How many records each commit and all before it have read, from none on.
+    /// How many records each commit that was seen and all before it have read, from none on.
     read: Vec<u64>,
     /// The most records that were seen behind the last copy of the state.
     farthest: u64,
@@ -43,7 +42,7 @@ impl Watch {
     pub(super) fn of(store: &Path) -> anyhow::Result<Watch> {
         let place = store::location(&store.display().to_string())?;
         let log = CommitLog::open(store::writable(&place)?).context("reading the commits")?;
-        let mut watch = Watch { log, seen: Epoch(0), read: vec![0], farthest: 0 };
+        let mut watch = Watch { log, read: vec![0], farthest: 0 };
         watch.look()?;
         Ok(watch)
     }
@@ -76,9 +75,9 @@ impl Watch {
         let at = Instant::now();
         let head = head.map_or(Epoch(0), |(epoch, _)| epoch);
         let mut new = Vec::new();
-        while self.seen < head {
-            self.seen = Epoch(self.seen.0 + 1);
-            let records = self.log.read(self.seen).context("reading a commit")?.counts().read;
+        let next = self.read.len() as u64;
+        for epoch in (next..=head.0).map(Epoch) {
+            let records = self.log.read(epoch).context("reading a commit")?.counts().read;
             self.read.push(self.read() + records);
             new.push(Seen { at, read: self.read() });
         }
