@@ -37,7 +37,8 @@ const BEHIND_RECORDS: usize = TURN / 2;
 const BEHIND_BYTES: usize = TURN_BYTES / 2;
 
 /// How many commit intervals an epoch takes while all live partitions are far behind: what waits there
-/// is late anyhow, and the larger an epoch is, the fewer rows are told that the next one takes back.
+/// is late anyhow, and the larger an epoch is, the fewer rows are told that the next one takes back. The
+/// first new one of a run takes one: until it is committed, nobody sees that the run goes on.
 const BEHIND_INTERVALS: u32 = 5;
 
 /// How many bytes of records end an epoch: large records must not fill the memory.
@@ -151,6 +152,7 @@ impl Intake {
         if self.replay(readers, &past)? {
             self.resume(readers, &past)?;
             drop(past);
+            self.checkpoints.go_live();
             if self.until_caught_up {
                 for reader in &mut readers.readers {
                     reader.seen.end_asked(now_micros());
@@ -371,8 +373,9 @@ impl Intake {
                 self.report(epoch, State::Filled);
             }
             let age = first_record.map(|first| first.elapsed());
-            let time =
-                self.commit_interval.saturating_mul(if got.behind { BEHIND_INTERVALS } else { 1 });
+            let is_first = self.closed_at.is_none();
+            let intervals = if got.behind && !is_first { BEHIND_INTERVALS } else { 1 };
+            let time = self.commit_interval.saturating_mul(intervals);
             if got.records >= self.records_max
                 || got.bytes >= EPOCH_BYTES_MAX
                 || age.is_some_and(|age| age >= time)
