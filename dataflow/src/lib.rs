@@ -28,6 +28,7 @@ pub mod facts;
 mod hash;
 pub mod host;
 pub mod names;
+mod pairs;
 pub mod periods;
 mod publish;
 pub mod record;

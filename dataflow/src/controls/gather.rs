@@ -1,58 +1,35 @@
 //! What is taken down of events with a sequence while they are pushed, on the way of every event:
 //! rows of one width in one vector a service, in which nothing is looked for.
 
-use std::hash::BuildHasher;
-
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::HashMap;
 use trueup_ledger::transaction::checked_sum;
 use trueup_ledger::{Event, Posting, Side};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::pairs::{ByNames, Named};
 use crate::record::{Sent, SequenceRecord};
 
 /// What an epoch of a worker has gathered, by tenant and service.
 #[derive(Default)]
 pub(crate) struct Gathered {
-    services: Vec<Gathering>,
-    /// The place of each service, by tenant and name.
-    places: HashTable<usize>,
-    hasher: DefaultHashBuilder,
-    /// The service of the event before: partitions go by service more often than not.
-    last: usize,
+    /// Partitions go by service more often than not, so mostly it is that of the event before.
+    services: ByNames<Gathering>,
 }
 
 impl Gathered {
     /// Adds an event, if it has a sequence. `canonical` are its bytes.
     pub(crate) fn add(&mut self, event: &Event<'_>, canonical: &[u8]) {
         if let Some(sequence) = event.source.sequence {
-            let place = self.place(&event.tenant, &event.source.service);
+            let (tenant, service) = (&*event.tenant, &*event.source.service);
+            let new = || Gathering::new(tenant, service);
+            let place = self.services.place((tenant, service), new);
             self.services[place].add(sequence, xxh3_64(canonical), &event.postings);
         }
     }
 
     /// Returns all that was gathered, in the order of tenants and services.
-    pub(crate) fn into_records(mut self) -> impl Iterator<Item = SequenceRecord> {
-        self.services.sort_by(|a, b| a.name().cmp(&b.name()));
-        self.services.into_iter().map(|gathering| gathering.record)
-    }
-
-    fn place(&mut self, tenant: &str, service: &str) -> usize {
-        if self.services.get(self.last).is_some_and(|last| last.name() == (tenant, service)) {
-            return self.last;
-        }
-        let (services, hasher) = (&mut self.services, &self.hasher);
-        let is_it = |place: &usize| services[*place].name() == (tenant, service);
-        let rehash = |place: &usize| hasher.hash_one(services[*place].name());
-        self.last = match self.places.entry(hasher.hash_one((tenant, service)), is_it, rehash) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(vacant) => {
-                let place = *vacant.insert(services.len()).get();
-                services.push(Gathering::new(tenant, service));
-                place
-            }
-        };
-        self.last
+    pub(crate) fn into_records(self) -> impl Iterator<Item = SequenceRecord> {
+        self.services.into_sorted().into_iter().map(|gathering| gathering.record)
     }
 }
 
@@ -65,15 +42,17 @@ struct Gathering {
     last: usize,
 }
 
+impl Named for Gathering {
+    fn names(&self) -> (&str, &str) {
+        (&self.record.tenant, &self.record.service)
+    }
+}
+
 impl Gathering {
     fn new(tenant: &str, service: &str) -> Gathering {
         let (tenant, service) = (tenant.into(), service.into());
         let record = SequenceRecord { tenant, service, currencies: Vec::new(), sent: Vec::new() };
         Gathering { record, places: HashMap::new(), last: 0 }
-    }
-
-    fn name(&self) -> (&str, &str) {
-        (&self.record.tenant, &self.record.service)
     }
 
     fn add(&mut self, sequence: u64, hash: u64, postings: &[Posting<'_>]) {

@@ -4,25 +4,17 @@
 //! Out: what changes in each book, in all and by range. State: the books that were met, since there are
 //! few of them.
 
-use std::hash::BuildHasher;
-
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
-
 use differential_dataflow::difference::{IsZero, Semigroup};
 
 use crate::books::{Book, OfRanges};
+use crate::pairs::{ByNames, Named};
 use crate::sums::Sides;
 
 /// What an epoch changes, by book.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    known: Vec<OfBook>,
-    /// The place of each book, by tenant and currency.
-    places: HashTable<usize>,
-    hasher: DefaultHashBuilder,
-    /// The place of the last one: all lines of a transaction are of one tenant, and most of one currency.
-    last: usize,
+    /// By tenant and currency: all lines of a transaction are of one tenant, and most of one currency.
+    known: ByNames<OfBook>,
     /// The places of those that the epoch changes.
     changed: Vec<usize>,
 }
@@ -38,8 +30,15 @@ struct OfBook {
 }
 
 impl OfBook {
-    fn is_of(&self, tenant: &str, currency: &str) -> bool {
-        *self.book.tenant == *tenant && *self.book.currency == *currency
+    fn new(tenant: &str, currency: &str) -> OfBook {
+        let (posted, ranges) = Default::default();
+        OfBook { book: Book::new(tenant, currency), posted, ranges, expected: 0 }
+    }
+}
+
+impl Named for OfBook {
+    fn names(&self) -> (&str, &str) {
+        (&self.book.tenant, &self.book.currency)
     }
 }
 
@@ -52,7 +51,7 @@ impl Books {
         sides: &Sides,
         is_pending: bool,
     ) {
-        let place = self.place(tenant, currency);
+        let place = self.known.place((tenant, currency), || OfBook::new(tenant, currency));
         let OfBook { posted, ranges, expected, .. } = &mut self.known[place];
         if ranges.is_empty() {
             self.changed.push(place);
@@ -84,61 +83,5 @@ impl Books {
             }
         }
         (of_books, of_ranges)
-    }
-
-    fn place(&mut self, tenant: &str, currency: &str) -> usize {
-        if self.known.get(self.last).is_some_and(|last| last.is_of(tenant, currency)) {
-            return self.last;
-        }
-        let (known, hasher) = (&mut self.known, &self.hasher);
-        let is_it = |place: &usize| known[*place].is_of(tenant, currency);
-        let rehash = |place: &usize| {
-            let Book { tenant, currency, .. } = &known[*place].book;
-            hasher.hash_one((&**tenant, &**currency))
-        };
-        self.last = match self.places.entry(hasher.hash_one((tenant, currency)), is_it, rehash) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(vacant) => {
-                let place = *vacant.insert(known.len()).get();
-                let book = Book::new(tenant, currency);
-                let (posted, ranges) = Default::default();
-                known.push(OfBook { book, posted, ranges, expected: 0 });
-                place
-            }
-        };
-        self.last
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use trueup_ledger::Side;
-
-    use super::*;
-
-    fn line(units: i128, diff: i8) -> Sides {
-        Sides::of_line(Side::Debit, units, diff)
-    }
-
-    #[test]
-    fn a_book_comes_with_what_changes_in_its_ranges() {
-        let mut books = Books::default();
-        books.add(("a", "EUR"), 1, &line(5, 1), false);
-        books.add(("a", "EUR"), 1, &line(6, 1), true);
-        books.add(("b", "EUR"), 1, &line(7, 1), true);
-        books.add(("a", "EUR"), 2, &line(8, 1), false);
-        let (of_books, of_ranges) = books.take();
-        let (a, b) = (Book::new("a", "EUR"), Book::new("b", "EUR"));
-        let posted = Sides { debits: 13, credits: 0, lines: 2 };
-        assert_eq!(of_books, [(a.clone(), posted)]);
-        let both = Sides { debits: 11, credits: 0, lines: 2 };
-        let ranges_of_a = vec![(1, both), (2, line(8, 1))];
-        assert_eq!(of_ranges, [(a, ranges_of_a), (b.clone(), vec![(1, line(7, 1))])]);
-        // The next epoch has nothing of it, and what is taken back within one is no change.
-        books.add(("b", "EUR"), 3, &line(1, 1), false);
-        books.add(("b", "EUR"), 3, &line(1, -1), false);
-        assert_eq!(books.take(), (Vec::new(), Vec::new()));
-        books.add(("b", "EUR"), 3, &line(1, 1), false);
-        assert_eq!(books.take(), (vec![(b.clone(), line(1, 1))], vec![(b, vec![(3, line(1, 1))])]));
     }
 }
