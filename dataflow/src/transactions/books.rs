@@ -85,3 +85,36 @@ impl Books {
         (of_books, of_ranges)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trueup_ledger::Side;
+
+    use super::*;
+
+    fn line(units: i128, diff: i8) -> Sides {
+        Sides::of_line(Side::Debit, units, diff)
+    }
+
+    #[test]
+    fn a_book_comes_with_what_changes_in_its_ranges() {
+        let mut books = Books::default();
+        books.add(("a", "EUR"), 1, &line(5, 1), false);
+        books.add(("a", "EUR"), 1, &line(6, 1), true);
+        books.add(("b", "EUR"), 1, &line(7, 1), true);
+        books.add(("a", "EUR"), 2, &line(8, 1), false);
+        let (of_books, of_ranges) = books.take();
+        let (a, b) = (Book::new("a", "EUR"), Book::new("b", "EUR"));
+        let posted = Sides { debits: 13, credits: 0, lines: 2 };
+        assert_eq!(of_books, [(a.clone(), posted)]);
+        let both = Sides { debits: 11, credits: 0, lines: 2 };
+        let ranges_of_a = vec![(1, both), (2, line(8, 1))];
+        assert_eq!(of_ranges, [(a, ranges_of_a), (b.clone(), vec![(1, line(7, 1))])]);
+        // The next epoch has nothing of it, and what is taken back within one is no change.
+        books.add(("b", "EUR"), 3, &line(1, 1), false);
+        books.add(("b", "EUR"), 3, &line(1, -1), false);
+        assert_eq!(books.take(), (Vec::new(), Vec::new()));
+        books.add(("b", "EUR"), 3, &line(1, 1), false);
+        assert_eq!(books.take(), (vec![(b.clone(), line(1, 1))], vec![(b, vec![(3, line(1, 1))])]));
+    }
+}
