@@ -8,11 +8,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
-use trueup_ledger::table::{ColumnData, Few, NarrowUnits, Packed, Row};
+use trueup_ledger::table::{ColumnData, NarrowUnits, Packed, Row};
 use trueup_ledger::{Amount, Epoch, Scale, Table, Timestamp, View};
 
 use crate::chunks::{Desk, Dictionary, FileWriter, GroupWriter};
+use crate::distinct::{self, Numbers};
 use crate::error::SinkError;
 use crate::record::{FileEntry, sha256_hex};
 use crate::schema::{ROW_GROUP_ROWS, delta_properties, delta_schema};
@@ -133,7 +133,7 @@ struct Group {
 
 /// Returns all rows in groups of `group_rows`, ordered by tenant and otherwise as they are: a counting sort.
 fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
-    let (names, tenants) = tenants(tables);
+    let (names, tenants) = distinct::texts(tables, 0);
     let mut counts = vec![0; names.len()];
     tenants.iter().for_each(|tenant| counts[*tenant as usize] += 1);
     let mut by_name: Vec<usize> = (0..names.len()).collect();
@@ -171,64 +171,19 @@ fn clustered(tables: &[Table], group_rows: usize) -> Vec<Group> {
     groups.into_iter().map(|(picks, places)| Group { picks: Some(picks), places }).collect()
 }
 
-/// Returns the distinct tenants of some tables, and for each row, one table after the other, its place
-/// among them.
-fn tenants(tables: &[Table]) -> (Vec<&[u8]>, Vec<u32>) {
-    let columns = tables.iter().map(|table| &table.columns()[0]);
-    if let Some(Dictionary { values, places }) = coded(columns, None) {
-        return (values, places);
-    }
-    let mut names: Vec<&[u8]> = Vec::new();
-    let mut known: HashMap<&[u8], u32> = HashMap::new();
-    let mut places = Vec::new();
-    for table in tables {
-        let mut last: Option<u32> = None;
-        for row in 0..table.len() {
-            let tenant = text(&table.columns()[0], row);
-            let place =
-                last.filter(|place| names[*place as usize] == tenant).unwrap_or_else(|| {
-                    *known.entry(tenant).or_insert_with(|| {
-                        names.push(tenant);
-                        // Rows of an epoch are far fewer than 2^32.
-                        u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
-                    })
-                });
-            last = Some(place);
-            places.push(place);
+/// Returns the dictionary of a column of texts, in the order in which a group has the rows; none where a
+/// table has not only few texts.
+fn coded<'t>(tables: &'t [Table], column: usize, group: &Group) -> Option<Dictionary<&'t [u8]>> {
+    let mut numbers = Numbers::of(tables, column)?;
+    let places = match &group.picks {
+        Some(picks) => {
+            let number = |(table, row): &Pick| numbers.at(*table as usize, *row as usize);
+            picks.iter().map(number).collect()
         }
-    }
-    (names, places)
-}
-
-/// Returns the dictionary of a column of texts, given for each table, in the order in which the rows that are
-/// picked have them, or all; none where a table has not only few texts.
-fn coded<'t>(
-    columns: impl Iterator<Item = &'t ColumnData>,
-    picks: Option<&[Pick]>,
-) -> Option<Dictionary<&'t [u8]>> {
-    let few = columns.map(|column| match column {
-        ColumnData::Few(texts) => Some(texts),
-        _ => None,
-    });
-    let tables: Vec<&Few> = few.collect::<Option<_>>()?;
-    let mut numbers = Numbers::of(&tables);
-    let places = match picks {
-        Some(picks) => picks
-            .iter()
-            .map(|(table, row)| {
-                let table = *table as usize;
-                numbers.number(table, tables[table].places()[*row as usize])
-            })
-            .collect(),
-        None => {
-            let mut places = Vec::with_capacity(tables.iter().map(|few| few.places().len()).sum());
-            for (table, few) in tables.iter().enumerate() {
-                places.extend(few.places().iter().map(|place| numbers.number(table, *place)));
-            }
-            places
-        }
+        None => numbers.all(),
     };
-    Some(Dictionary { values: numbers.values, places })
+    let values = numbers.into_texts().into_iter().map(str::as_bytes).collect();
+    Some(Dictionary { values, places })
 }
 
 /// Returns the dictionary of some diffs, of which there are two as a rule.
@@ -252,42 +207,6 @@ fn text(column: &ColumnData, row: usize) -> &[u8] {
         ColumnData::Many(texts) => texts.bytes_at(row),
         // Only called for columns that the schema says are text.
         _ => &[],
-    }
-}
-
-/// Numbers for the distinct texts of several tables, in the order in which they come.
-struct Numbers<'a, 't> {
-    tables: &'a [&'t Few],
-    values: Vec<&'t [u8]>,
-    of_text: HashMap<&'t [u8], u32>,
-    /// For each table and each place in it the number, if the text has come.
-    of_place: Vec<[Option<u32>; 256]>,
-}
-
-impl<'a, 't> Numbers<'a, 't> {
-    fn of(tables: &'a [&'t Few]) -> Numbers<'a, 't> {
-        let of_place = vec![[None; 256]; tables.len()];
-        Numbers { tables, values: Vec::new(), of_text: HashMap::new(), of_place }
-    }
-
-    fn number(&mut self, table: usize, place: u8) -> u32 {
-        match self.of_place[table][usize::from(place)] {
-            Some(number) => number,
-            None => self.number_anew(table, place),
-        }
-    }
-
-    #[cold]
-    fn number_anew(&mut self, table: usize, place: u8) -> u32 {
-        let text = self.tables[table].text(usize::from(place)).as_bytes();
-        // Each table has at most 255.
-        let next = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        let number = *self.of_text.entry(text).or_insert(next);
-        if number == next {
-            self.values.push(text);
-        }
-        self.of_place[table][usize::from(place)] = Some(number);
-        number
     }
 }
 
@@ -322,8 +241,7 @@ impl Rows<'_> {
         for column in 0..self.view.columns().len() {
             match &self.tables[0].columns()[column] {
                 ColumnData::Few(_) | ColumnData::Many(_) => {
-                    let columns = self.tables.iter().map(|table| &table.columns()[column]);
-                    match coded(columns, group.picks.as_deref()) {
+                    match coded(self.tables, column, group) {
                         Some(coded) => writer.coded_at(&coded, places),
                         None => writer.required_at(&self.texts(column, group), places),
                     }

@@ -26,6 +26,7 @@ pub mod commit;
 pub mod conformance;
 pub mod deltas;
 pub mod directory;
+mod distinct;
 pub mod error;
 pub mod fault;
 pub mod memory;

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::i256;
-use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use trueup_ledger::table::{ColumnData, Packed};
-use trueup_ledger::{Digest, Scale, Table, Value};
+use trueup_ledger::{Digest, Scale, Table};
 
+use crate::distinct;
 use crate::error::SinkError;
 
 /// The sums of one currency: column name to signed decimal, as `"-12.5"`.
@@ -127,19 +127,22 @@ impl Sum {
 
 /// Sums up every amount column, column by column.
 fn sums(table: &Table, scale: Scale) -> Result<BTreeMap<String, CurrencyTotals>, SinkError> {
-    let (currencies, places) = currencies(table);
+    let (currencies, places) = match table.view().currency_column() {
+        Some(column) => distinct::texts(std::slice::from_ref(table), column),
+        None => (vec![""], vec![0; table.len()]),
+    };
     let mut published: Vec<CurrencyTotals> = vec![CurrencyTotals::new(); currencies.len()];
     for (column, data) in table.view().columns().iter().zip(table.columns()) {
         let ColumnData::Amount(units) = data else { continue };
         let bad = |text: String| SinkError::BadTotal { column: column.name.to_owned(), text };
         let mut sums = vec![Sum::default(); currencies.len()];
-        let mut add = |units: i128, diff: i8, place: usize| {
+        let mut add = |units: i128, diff: i8, place: u32| {
             let signed = match diff {
                 1 => Some(units),
                 -1 => units.checked_neg(),
                 other => units.checked_mul(i128::from(other)),
             };
-            let added = signed.and_then(|signed| sums[place].add(signed));
+            let added = signed.and_then(|signed| sums[place as usize].add(signed));
             added.ok_or_else(|| bad(units.to_string()))
         };
         let rows = table.diffs().iter().zip(&places);
@@ -160,41 +163,4 @@ fn sums(table: &Table, scale: Scale) -> Result<BTreeMap<String, CurrencyTotals>,
     }
     let of_currency = currencies.into_iter().map(str::to_owned).zip(published);
     Ok(of_currency.filter(|(_, columns)| !columns.is_empty()).collect())
-}
-
-/// Returns the currencies of a table, "" where it has none, and for each row its place among them.
-fn currencies(table: &Table) -> (Vec<&str>, Vec<usize>) {
-    let Some(column) = table.view().currency_column() else {
-        return (vec![""], vec![0; table.len()]);
-    };
-    let mut currencies: Vec<&str> = Vec::new();
-    if let ColumnData::Few(few) = &table.columns()[column] {
-        // Not of all that it knows there is a row: some may have been removed.
-        let mut known = [None; 256];
-        let places = few.places().iter().map(|place| {
-            let place = usize::from(*place);
-            *known[place].get_or_insert_with(|| {
-                currencies.push(few.text(place));
-                currencies.len() - 1
-            })
-        });
-        let places = places.collect();
-        return (currencies, places);
-    }
-    let mut known: HashMap<&str, usize> = HashMap::new();
-    let mut last: Option<usize> = None;
-    let places = (0..table.len()).map(|row| {
-        let Value::Text(currency) = table.columns()[column].value(row) else { return 0 };
-        // The currency of a row is mostly that of the row before.
-        let place = last.filter(|place| currencies[*place] == currency).unwrap_or_else(|| {
-            *known.entry(currency).or_insert_with(|| {
-                currencies.push(currency);
-                currencies.len() - 1
-            })
-        });
-        last = Some(place);
-        place
-    });
-    let places = places.collect();
-    (currencies, places)
 }
