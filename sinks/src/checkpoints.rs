@@ -29,7 +29,7 @@ use parquet::errors::ParquetError;
 use serde::{Deserialize, Serialize};
 use trueup_ledger::Epoch;
 
-use crate::chunks::{Desk, FileWriter};
+use crate::chunks::{Desk, Effort, FileWriter};
 use crate::error::SinkError;
 use crate::record::sha256_hex;
 use crate::schema::base_properties;
@@ -332,8 +332,8 @@ impl PartWriter {
     fn add(&mut self, pairs: &Pairs) -> Result<(), ParquetError> {
         let (keys, values): (Vec<_>, Vec<_>) = pairs.iter().unzip();
         let mut group = self.file.group()?;
-        group.required(&keys)?;
-        group.optional(&values)?;
+        group.required(&keys, Effort::HASHES)?;
+        group.optional(&values, Effort::RECORDS)?;
         group.close()?;
         self.changes += keys.len() as u64;
         self.plain_bytes += pairs.bytes.len();

@@ -34,7 +34,7 @@ use parquet::file::writer::{
 use parquet::schema::types::ColumnDescPtr;
 use trueup_ledger::table::NarrowUnits;
 use zstd::bulk::Compressor;
-use zstd::zstd_safe::compress_bound;
+use zstd::zstd_safe::{CParameter, compress_bound};
 
 /// The most values of one page: a mebibyte of amounts.
 const PAGE_VALUES: usize = 64 * 1024;
@@ -51,11 +51,46 @@ const STATISTICS_BYTES: usize = 64;
 /// The compression level: what the library takes by default.
 const LEVEL: i32 = 1;
 
+/// How a column is compressed, where what the level has for anything is not best. Readers need not know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Binary logarithm of how many places of what went before are remembered; 0 as the level has it.
+    remembered: u32,
+    /// Of how many bytes alike at least a repetition is looked for; 0 as the level has it.
+    alike: u32,
+    /// How many bytes are gone past where nothing repeats. With any, what does not repeat is not
+    /// compressed by itself.
+    stride: u32,
+}
+
+impl Effort {
+    /// Of numbers with many leading bytes that are alike and a few that are like no others.
+    pub(crate) const NUMBERS: Effort = Effort { stride: 2, ..Effort::LEVEL };
+    /// Of identifiers. They resemble those just before, if any.
+    pub(crate) const IDENTIFIERS: Effort = Effort { remembered: 11, ..Effort::LEVEL };
+    /// Of hashes in order, which share what they begin with.
+    pub(crate) const HASHES: Effort = Effort { remembered: 12, stride: 2, ..Effort::LEVEL };
+    /// Of records of some hundred bytes, with texts and numbers.
+    pub(crate) const RECORDS: Effort = Effort { remembered: 13, alike: 6, ..Effort::LEVEL };
+
+    const LEVEL: Effort = Effort { remembered: 0, alike: 0, stride: 0 };
+
+    fn set(self, zstd: &mut Compressor<'_>) -> Result<()> {
+        zstd.set_parameter(CParameter::HashLog(self.remembered))?;
+        zstd.set_parameter(CParameter::MinMatch(self.alike))?;
+        zstd.set_parameter(CParameter::TargetLength(self.stride))?;
+        Ok(())
+    }
+}
+
 /// A value as Parquet stores it.
 pub(crate) trait Plain: Copy + Ord + Hash {
     /// Whether the least and the largest of values that hardly repeat are worth looking for. Texts
     /// that do not are identifiers in no order: their bounds exclude nothing.
     const BOUNDED: bool = true;
+
+    /// How values that hardly repeat are compressed.
+    const EFFORT: Effort = Effort::NUMBERS;
 
     /// Appends the value as the encoding `PLAIN` has it.
     fn put(self, out: &mut Vec<u8>);
@@ -119,6 +154,7 @@ impl Plain for NarrowUnits {
 
 impl Plain for &[u8] {
     const BOUNDED: bool = false;
+    const EFFORT: Effort = Effort::IDENTIFIERS;
 
     fn room(values: &[&[u8]]) -> usize {
         values.iter().map(|text| size_of::<u32>() + text.len()).sum()
@@ -208,14 +244,14 @@ pub(crate) struct GroupWriter<'f> {
 
 impl GroupWriter<'_> {
     /// Writes the next column, which has a value in every row.
-    pub(crate) fn required<T: Plain>(&mut self, values: &[T]) -> Result<()> {
-        self.column(values, None)
+    pub(crate) fn required<T: Plain>(&mut self, values: &[T], effort: Effort) -> Result<()> {
+        self.column(values, None, effort)
     }
 
     /// Writes the next column as [`GroupWriter::required`] does. `rows` says of each value in which row it
     /// is, of every row once.
     pub(crate) fn required_at<T: Plain>(&mut self, values: &[T], rows: &[u32]) -> Result<()> {
-        self.column(values, Some(rows))
+        self.column(values, Some(rows), T::EFFORT)
     }
 
     /// Writes the next column as [`GroupWriter::required_at`] does, of values of which a dictionary is there.
@@ -225,11 +261,11 @@ impl GroupWriter<'_> {
         }
         let value = |place: &u32| coded.values[*place as usize];
         let values: Vec<T> = coded.places.iter().map(value).collect();
-        self.column(&values, Some(rows))
+        self.column(&values, Some(rows), T::EFFORT)
     }
 
     fn places<T: Plain>(&mut self, coded: &Dictionary<T>, rows: Option<&[u32]>) -> Result<()> {
-        let mut pages = Pages::new(self.desk);
+        let mut pages = Pages::new(self.desk, Effort::LEVEL)?;
         pages.dictionary(&coded.values)?;
         for places in arranged(&coded.places, rows).chunks(PAGE_VALUES) {
             pages.places(places, coded.width())?;
@@ -238,11 +274,16 @@ impl GroupWriter<'_> {
         self.append(chunk, coded.places.len(), bounds(&coded.values))
     }
 
-    fn column<T: Plain>(&mut self, values: &[T], rows: Option<&[u32]>) -> Result<()> {
+    fn column<T: Plain>(
+        &mut self,
+        values: &[T],
+        rows: Option<&[u32]>,
+        effort: Effort,
+    ) -> Result<()> {
         if let Some(dictionary) = Dictionary::of(values) {
             return self.places(&dictionary, rows);
         }
-        let mut pages = Pages::new(self.desk);
+        let mut pages = Pages::new(self.desk, effort)?;
         for values in arranged(values, rows).chunks(PAGE_VALUES) {
             pages.plain(values, None)?;
         }
@@ -252,8 +293,12 @@ impl GroupWriter<'_> {
     }
 
     /// Writes the next column, which lacks values in some rows. It gets no statistics.
-    pub(crate) fn optional<T: Plain>(&mut self, values: &[Option<T>]) -> Result<()> {
-        let mut pages = Pages::new(self.desk);
+    pub(crate) fn optional<T: Plain>(
+        &mut self,
+        values: &[Option<T>],
+        effort: Effort,
+    ) -> Result<()> {
+        let mut pages = Pages::new(self.desk, effort)?;
         let mut present: Vec<T> = Vec::with_capacity(values.len().min(PAGE_VALUES));
         for values in values.chunks(PAGE_VALUES) {
             present.clear();
@@ -339,15 +384,16 @@ struct Pages<'d> {
 }
 
 impl<'d> Pages<'d> {
-    fn new(desk: &'d mut Desk) -> Pages<'d> {
+    fn new(desk: &'d mut Desk, effort: Effort) -> Result<Pages<'d>> {
+        effort.set(&mut desk.zstd)?;
         let bytes = TrackedWrite::new(std::mem::take(&mut desk.chunk));
-        Pages {
+        Ok(Pages {
             bytes,
             desk,
             uncompressed: 0,
             encodings: vec![Encoding::PLAIN, Encoding::RLE],
             first_data: 0,
-        }
+        })
     }
 
     fn finish(self) -> Result<Chunk> {

@@ -41,8 +41,8 @@ fn write(groups: &[Group]) -> Bytes {
         writer.required_at(&given(&texts, &rows), &rows).unwrap();
         writer.required_at(&given(&group.amounts, &rows), &rows).unwrap();
         writer.required_at(&given(&group.numbers, &rows), &rows).unwrap();
-        writer.required(&group.days).unwrap();
-        writer.optional(&bytes).unwrap();
+        writer.required(&group.days, Effort::HASHES).unwrap();
+        writer.optional(&bytes, Effort::RECORDS).unwrap();
         writer.close().unwrap();
     }
     Bytes::from(file.finish().unwrap().0)
