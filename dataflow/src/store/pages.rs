@@ -264,6 +264,3 @@ impl Codec for Abomonation {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;
