@@ -51,7 +51,8 @@ const STATISTICS_BYTES: usize = 64;
 /// The compression level: what the library takes by default.
 const LEVEL: i32 = 1;
 
-/// How a column is compressed, where what the level has for anything is not best. Readers need not know.
+/// What compressing a column takes beside the level, which is made for anything: a column of one kind is as
+/// small with less. Readers need not know. What each gives is in `docs/performance.md`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     /// Binary logarithm of how many places of what went before are remembered; 0 as the level has it.
