@@ -133,7 +133,7 @@ mod tests {
         let many = tenants(&mut (0..600).map(|row| row * 7 % 300));
         for columns in [vec![], vec![&few], vec![&few, &others], vec![&few, &many, &others]] {
             let mut tables: Vec<Table> = columns.iter().map(|tenants| table(tenants)).collect();
-            // Whose only row is gone is not among them.
+            // A text whose only row is gone is not among them.
             tables.iter_mut().for_each(|table| table.remove(&[3]));
             let left = columns
                 .iter()
