@@ -4,7 +4,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
 
 use fjall::{Guard, Keyspace};
@@ -67,20 +67,31 @@ type Noted = (Spot, u64);
 pub(super) struct Notes<'s> {
     waiting: Vec<Noted>,
     full: SyncSender<Vec<Noted>>,
+    /// Those that have been noted, whose room is used again.
+    empty: Receiver<Vec<Noted>>,
     thread: ScopedJoinHandle<'s, u64>,
 }
 
 impl<'s> Notes<'s> {
     pub(super) fn begin(scope: &'s Scope<'s, '_>, filter: &'s Filter) -> Notes<'s> {
-        let (full, keys) = sync_channel::<Vec<Noted>>(NOTED_AHEAD);
-        let thread = scope.spawn(move || keys.iter().map(|keys| note(filter, &keys)).sum::<u64>());
-        Notes { waiting: Vec::with_capacity(NOTED_TOGETHER), full, thread }
+        let (full, waiting) = sync_channel::<Vec<Noted>>(NOTED_AHEAD);
+        let (noted, empty) = channel();
+        let note_all = move |mut keys: Vec<Noted>| {
+            let replaced = note(filter, &keys);
+            keys.clear();
+            // Where nobody wants the room any more, all are handed on.
+            let _ = noted.send(keys);
+            replaced
+        };
+        let thread = scope.spawn(move || waiting.into_iter().map(note_all).sum::<u64>());
+        Notes { waiting: Vec::with_capacity(NOTED_TOGETHER), full, empty, thread }
     }
 
     pub(super) fn add(&mut self, spot: Spot, bytes: u64) {
         self.waiting.push((spot, bytes));
         if self.waiting.len() == NOTED_TOGETHER {
-            let next = Vec::with_capacity(NOTED_TOGETHER);
+            let room = self.empty.try_recv();
+            let next = room.unwrap_or_else(|_| Vec::with_capacity(NOTED_TOGETHER));
             // Where nobody takes them, the thread has panicked, which its end tells.
             let _ = self.full.send(std::mem::replace(&mut self.waiting, next));
         }
