@@ -10,40 +10,47 @@ use differential_dataflow::difference::{IsZero, Semigroup};
 
 use super::Batch;
 use crate::hash::KeyHasher;
-use crate::store::{StateKey, worker_of};
+use crate::room::Expected;
+use crate::store::StateKey;
 use crate::sums::{CompactSides, Sides};
 
 /// How many keys are held back at a time.
 const SLOTS: usize = 1 << 11;
+
+/// How many shards there are.
+const SHARDS: usize = 1 << u8::BITS;
 
 /// Changes of sums by key. What comes out adds up to what went in; a key may come more than once.
 #[derive(Debug)]
 pub(super) struct Combiner<K> {
     /// The last change of a key that has its place here.
     held: Vec<Option<(K, Sides)>>,
-    /// What came out, for each worker.
-    out: Vec<Out<K>>,
-}
-
-#[derive(Debug)]
-struct Out<K> {
-    changes: Vec<(K, CompactSides)>,
-    /// How many came out the last time: about as many are likely to come again.
-    expected: usize,
+    /// What came out, by shard.
+    out: Vec<Vec<(K, CompactSides)>>,
+    /// How many lines are expected, as long as nothing has been taken of them, and how many changes of each.
+    lines: usize,
+    expected: Expected,
 }
 
 impl<K: StateKey> Combiner<K> {
-    /// Holds nothing yet, of what is for any of so many workers.
-    pub(super) fn new(workers: usize) -> Combiner<K> {
-        let out = || Out { changes: Vec::new(), expected: 0 };
-        Combiner { held: Vec::new(), out: std::iter::repeat_with(out).take(workers).collect() }
+    /// Holds nothing yet, and expects so many changes of each line to come out.
+    pub(super) fn new(each: usize) -> Combiner<K> {
+        let out = std::iter::repeat_with(Vec::new).take(SHARDS).collect();
+        Combiner { held: Vec::new(), out, lines: 0, expected: Expected::each(each) }
+    }
+
+    /// Makes room for what so many lines are likely to change.
+    pub(super) fn expect(&mut self, lines: usize) {
+        self.lines = lines;
+        // A shard may have more than others, and what grows is moved and takes twice the room.
+        let each = self.expected.of(lines) / SHARDS;
+        self.out.iter_mut().for_each(|changes| changes.reserve(each + each / 4));
     }
 
     /// Adds a change of a key.
     pub(super) fn add(&mut self, key: K, sides: Sides) {
         if self.held.is_empty() {
             self.held.resize(SLOTS, None);
-            self.out.iter_mut().for_each(|out| out.changes.reserve(out.expected));
         }
         let hash = usize::try_from(KeyHasher::default().hash_one(key) >> 32).unwrap_or(0);
         match &mut self.held[hash % SLOTS] {
@@ -55,23 +62,23 @@ impl<K: StateKey> Combiner<K> {
         }
     }
 
-    /// Takes all changes since the last call, together those that are for one worker.
+    /// Takes all changes since the last call, together those of one shard.
     pub(super) fn take(&mut self) -> Vec<Batch<K>> {
         for change in self.held.drain(..) {
             push(&mut self.out, change);
         }
-        let taken = (0..).zip(&mut self.out).map(|(worker, out)| {
-            out.expected = out.changes.len();
-            (worker, std::mem::take(&mut out.changes))
-        });
+        let changes = self.out.iter().map(Vec::len).sum();
+        // What mail changes comes behind it and is none of it.
+        self.expected.note(std::mem::take(&mut self.lines), changes);
+        let taken = (0..).zip(self.out.iter_mut().map(std::mem::take));
         taken.filter(|(_, changes)| !changes.is_empty()).collect()
     }
 }
 
-/// Adds a change to those that are for the same worker.
-fn push<K: StateKey>(out: &mut [Out<K>], change: Option<(K, Sides)>) {
+/// Adds a change to those of the same shard.
+fn push<K: StateKey>(out: &mut [Vec<(K, CompactSides)>], change: Option<(K, Sides)>) {
     if let Some((key, sides)) = change.filter(|(_, sides)| !sides.is_zero()) {
-        out[worker_of(key.shard(), out.len())].changes.push((key, sides.into()));
+        out[usize::from(key.shard())].push((key, sides.into()));
     }
 }
 
@@ -93,21 +100,22 @@ mod tests {
                 1..4,
             ),
         ) {
-            let mut combiner = Combiner::new(3);
+            let mut combiner = Combiner::new(1);
             for lines in epochs {
                 let mut wanted = BTreeMap::new();
+                combiner.expect(lines.len());
                 for (number, collides, units, added) in lines {
-                    // Keys of one place, and of different ones, of several workers.
+                    // Keys of one place, and of different ones, of several shards.
                     let key = AccountKey((number << 120) | (number << 32) | (collides << 80));
                     let sides = Sides::of_line(Side::Debit, units, if added { 1 } else { -1 });
                     combiner.add(key, sides);
                     wanted.entry(key).or_insert_with(Sides::default).plus_equals(&sides);
                 }
                 let mut sums = BTreeMap::new();
-                for (worker, changes) in combiner.take() {
+                for (shard, changes) in combiner.take() {
                     for (key, sides) in changes {
                         prop_assert!(!sides.is_zero());
-                        prop_assert_eq!(u64::from(key.shard()) % 3, worker);
+                        prop_assert_eq!(u64::from(key.shard()), shard);
                         let sum = sums.entry(key).or_insert_with(Sides::default);
                         sum.plus_equals(&Sides::from(&sides));
                     }

@@ -69,7 +69,7 @@ pub(crate) struct Emitted {
 }
 
 impl Emitter {
-    pub(crate) fn new(rules: &Rules, workers: usize) -> Emitter {
+    pub(crate) fn new(rules: &Rules) -> Emitter {
         let mut processors: HashMap<_, Vec<_>> = HashMap::new();
         for (processor, account) in &rules.clearing {
             processors.entry(account.clone()).or_default().push(processor.clone());
@@ -80,8 +80,8 @@ impl Emitter {
             imbalances: Table::new(View::Imbalances),
             records: 0,
             lines: Expected::each(2),
-            movements: Combiner::new(workers),
-            pending: Combiner::new(workers),
+            movements: Combiner::new(1),
+            pending: Combiner::new(0),
             due: Vec::new(),
             facts: Vec::new(),
             closed: ClosedMonths::default(),
@@ -97,7 +97,10 @@ impl Emitter {
     /// Makes room for what so many records are likely to change.
     pub(crate) fn expect(&mut self, records: usize) {
         self.records = records;
-        self.postings.reserve(self.lines.of(records));
+        let lines = self.lines.of(records);
+        self.postings.reserve(lines);
+        self.movements.expect(lines);
+        self.pending.expect(lines);
         // Of a transaction in one currency there is one, and few have several or are changed.
         self.totals.reserve(records + records / 16);
     }

@@ -16,6 +16,7 @@
 //! sorted once, and the name of its account, which both rows show, is looked for once.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::rc::Rc;
 
 use differential_dataflow::difference::{IsZero, Semigroup};
@@ -36,7 +37,7 @@ use crate::sums::{Balance, CompactSides, Sides};
 use crate::totals::{SharedDirectory, by_epoch, consolidate};
 use crate::transactions::{Batch, Tables};
 
-/// How many days are looked for together, where there are as many.
+/// How many movements are gone through together, where there are as many.
 const TOGETHER_MIN: usize = 1 << 11;
 
 /// What comes in.
@@ -81,27 +82,21 @@ pub(crate) fn accounts<'s>(
         directory,
         since,
         rows_of_days: Expected::each(1),
+        rows_of_balances: Expected::each(2),
+        piece: Vec::new(),
     };
     by_epoch(
         movements,
         beside,
         "Accounts",
-        |(worker, _): &Batch<DatedKey>| *worker,
-        add,
-        move |epoch, movements, beside| accounts.epoch(epoch, movements, beside),
+        |(shard, _): &Batch<DatedKey>| *shard,
+        Vec::append,
+        move |epoch, movements, beside| accounts.epoch(epoch, std::mem::take(movements), beside),
     )
 }
 
-/// Adds batches to the changes of an epoch.
-fn add(all: &mut Vec<(DatedKey, CompactSides)>, batches: &mut Vec<Batch<DatedKey>>) {
-    for (_, mut batch) in batches.drain(..) {
-        if all.is_empty() && all.capacity() < batch.capacity() {
-            *all = batch;
-        } else {
-            all.append(&mut batch);
-        }
-    }
-}
+/// Changes of posted sums by account and date, in the order of their keys and each key once.
+type Movements = Vec<(DatedKey, CompactSides)>;
 
 /// What the accounts that one worker owns hold.
 struct OfAccounts {
@@ -111,6 +106,17 @@ struct OfAccounts {
     directory: SharedDirectory,
     since: u64,
     rows_of_days: Expected,
+    rows_of_balances: Expected,
+    /// The room of the movements that are gone through together, used again.
+    piece: Movements,
+}
+
+/// What changes beside posted sums, of the accounts that have not been gone through.
+struct Others<'a> {
+    /// Changes of pending sums, in the order of accounts.
+    pending: &'a [(AccountKey, CompactSides)],
+    /// The balances that are under other terms now, with these.
+    declared: BTreeMap<AccountKey, Terms>,
 }
 
 impl OfAccounts {
@@ -118,7 +124,7 @@ impl OfAccounts {
     fn epoch(
         &mut self,
         epoch: u64,
-        movements: &mut Vec<(DatedKey, CompactSides)>,
+        mut movements: Vec<Batch<DatedKey>>,
         beside: Vec<Beside>,
     ) -> Vec<Table> {
         let (mut pending, mut declarations, mut closings) = (Vec::new(), Vec::new(), Vec::new());
@@ -137,54 +143,62 @@ impl OfAccounts {
         self.days.begin(epoch);
         self.adjustments.begin(epoch);
         let declared = self.balances.begin(epoch, declarations);
-        consolidate(movements);
         consolidate(&mut pending);
+        let mut others = Others { pending: &pending, declared };
         let mut tables = Changed::new();
-        let in_closed = self.post(movements, &pending, declared, &mut tables);
-        self.rows_of_days.note(movements.len(), tables.days.len());
+        let changes = movements.iter().map(|(_, changes)| changes.len()).sum();
+        tables.days.reserve(self.rows_of_days.of(changes));
+        tables.balances.reserve(self.rows_of_balances.of(changes));
+        let mut in_closed = Vec::new();
+        movements.sort_unstable_by_key(|(shard, _)| *shard);
+        let mut movements = movements.into_iter().peekable();
+        let mut piece = std::mem::take(&mut self.piece);
+        loop {
+            next_piece(&mut movements, &mut piece);
+            let is_last = movements.peek().is_none();
+            self.post((&piece, is_last), &mut others, &mut tables, &mut in_closed);
+            if is_last {
+                break;
+            }
+        }
+        self.piece = piece;
+        self.rows_of_days.note(changes, tables.days.len());
+        self.rows_of_balances.note(changes, tables.balances.len());
         self.adjustments.change(&self.days, in_closed, &closings, &mut tables.adjustments);
         vec![tables.days, tables.balances, tables.imbalances, tables.adjustments]
     }
 
-    /// Goes through all accounts that change, in the order of their keys. Returns what has changed in
-    /// months that are closed.
+    /// Goes through the accounts of a piece of the movements and those of `others` that come before its last,
+    /// in the order of their keys; behind the last piece through all others too. Adds to `in_closed` what
+    /// has changed in months that are closed.
     fn post(
         &mut self,
-        movements: &[(DatedKey, CompactSides)],
-        pending: &[(AccountKey, CompactSides)],
-        mut declared: BTreeMap<AccountKey, Terms>,
+        (mut movements, is_last): (&[(DatedKey, CompactSides)], bool),
+        others: &mut Others<'_>,
         tables: &mut Changed,
-    ) -> Vec<(DatedKey, Sides)> {
-        tables.days.reserve(self.rows_of_days.of(movements.len()));
-        let accounts = movements.chunk_by(|(one, _), (next, _)| one.account() == next.account());
-        tables.balances.reserve(2 * accounts.count());
-        let mut in_closed = Vec::new();
-        let (mut movements, mut pending) = (movements, pending);
-        let (mut days_before, mut used) = (Vec::new(), 0);
-        loop {
+        in_closed: &mut Vec<(DatedKey, Sides)>,
+    ) {
+        let all_before = self.days.before(movements);
+        let mut before = all_before.as_slice();
+        while is_last || !movements.is_empty() {
             let next = [
                 movements.first().map(|(day, _)| day.account()),
-                pending.first().map(|(account, _)| *account),
-                declared.keys().next().copied(),
+                others.pending.first().map(|(account, _)| *account),
+                others.declared.keys().next().copied(),
             ];
-            let Some(account) = next.into_iter().flatten().min() else { return in_closed };
-            if used == days_before.len() {
-                (days_before, used) = (self.days.before(piece(movements)), 0);
-            }
-            let of_days;
+            let Some(account) = next.into_iter().flatten().min() else { return };
+            let (of_days, of_holds, before_of_days);
             (of_days, movements) = split(movements, |(day, _)| day.account() == account);
-            let before = &days_before[used..used + of_days.len()];
-            used += of_days.len();
-            let of_holds;
-            (of_holds, pending) = split(pending, |(other, _)| *other == account);
-            let terms = declared.remove(&account);
+            (before_of_days, before) = before.split_at(of_days.len());
+            (of_holds, others.pending) = split(others.pending, |(other, _)| *other == account);
+            let terms = others.declared.remove(&account);
             let mut sum = Balance::default();
             of_days.iter().for_each(|(_, sides)| sum.posted.plus_equals(&Sides::from(sides)));
             of_holds.iter().for_each(|(_, sides)| sum.pending.plus_equals(&Sides::from(sides)));
             let (days, balances) = (&mut self.days, &mut self.balances);
             let months = self.adjustments.closed();
             self.directory.with_name(account, |name| {
-                for ((day, change), before) in of_days.iter().zip(before) {
+                for ((day, change), before) in of_days.iter().zip(before_of_days) {
                     let change = Sides::from(change);
                     days.post(name, (*day, *before), &change, &mut tables.days);
                     if !months.is_empty() && months.has(name.tenant(), Month::of_date(day.at)) {
@@ -219,17 +233,21 @@ impl Changed {
     }
 }
 
-/// Returns the first movements, as far as it is worth looking for their days together and these fit a
-/// cache: those of whole shards, as which days lie on disk.
-fn piece(movements: &[(DatedKey, CompactSides)]) -> &[(DatedKey, CompactSides)] {
-    let mut length = 0;
-    for shard in movements.chunk_by(|(one, _), (next, _)| one.shard() == next.shard()) {
-        length += shard.len();
-        if length >= TOGETHER_MIN {
-            break;
-        }
+/// Puts the next movements into `piece`, in the order of their keys and each once: those of whole shards, as
+/// which days lie on disk, and as many as it is worth looking for together and a cache holds.
+fn next_piece(
+    batches: &mut Peekable<impl Iterator<Item = Batch<DatedKey>>>,
+    piece: &mut Movements,
+) {
+    piece.clear();
+    let mut last = None;
+    while let Some((shard, mut changes)) =
+        batches.next_if(|(shard, _)| piece.len() < TOGETHER_MIN || last == Some(*shard))
+    {
+        last = Some(shard);
+        piece.append(&mut changes);
     }
-    &movements[..length]
+    consolidate(piece);
 }
 
 /// Divides a slice behind the first elements that are `wanted`.
