@@ -138,7 +138,7 @@ impl Engine {
     /// All workers must close the same epochs at the same times, which never go back.
     pub fn close(&mut self, epoch_time: i64) {
         self.clock.close(self.epoch().0, epoch_time);
-        for record in std::mem::take(&mut self.gathered).into_records() {
+        for record in self.gathered.take() {
             self.sequences.send(record);
         }
         for period in self.said.drain(..) {

@@ -14,6 +14,8 @@ use crate::record::{Sent, SequenceRecord};
 pub(crate) struct Gathered {
     /// Partitions go by service more often than not, so mostly it is that of the event before.
     services: ByNames<Gathering>,
+    /// How many rows a service had in the epoch before, one with the other: about as many are likely to come.
+    expected: usize,
 }
 
 impl Gathered {
@@ -21,15 +23,19 @@ impl Gathered {
     pub(crate) fn add(&mut self, event: &Event<'_>, canonical: &[u8]) {
         if let Some(sequence) = event.source.sequence {
             let (tenant, service) = (&*event.tenant, &*event.source.service);
-            let new = || Gathering::new(tenant, service);
+            let room = self.expected + self.expected / 4;
+            let new = || Gathering::new(tenant, service, room);
             let place = self.services.place((tenant, service), new);
             self.services[place].add(sequence, xxh3_64(canonical), &event.postings);
         }
     }
 
-    /// Returns all that was gathered, in the order of tenants and services.
-    pub(crate) fn into_records(self) -> impl Iterator<Item = SequenceRecord> {
-        self.services.into_sorted().into_iter().map(|gathering| gathering.record)
+    /// Takes all that was gathered since the last call, in the order of tenants and services.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = SequenceRecord> + use<> {
+        let gathered = std::mem::take(&mut self.services).into_sorted();
+        let rows: usize = gathered.iter().map(|gathering| gathering.record.sent.len()).sum();
+        self.expected = rows.checked_div(gathered.len()).unwrap_or(self.expected);
+        gathered.into_iter().map(|gathering| gathering.record)
     }
 }
 
@@ -49,9 +55,10 @@ impl Named for Gathering {
 }
 
 impl Gathering {
-    fn new(tenant: &str, service: &str) -> Gathering {
+    fn new(tenant: &str, service: &str, room: usize) -> Gathering {
         let (tenant, service) = (tenant.into(), service.into());
-        let record = SequenceRecord { tenant, service, currencies: Vec::new(), sent: Vec::new() };
+        let (currencies, sent) = (Vec::new(), Vec::with_capacity(room));
+        let record = SequenceRecord { tenant, service, currencies, sent };
         Gathering { record, places: HashMap::new(), last: 0 }
     }
 
@@ -171,7 +178,7 @@ mod tests {
             event.encode(&mut canonical);
             gathered.add(event, &canonical);
         }
-        gathered.into_records().collect()
+        gathered.take().collect()
     }
 
     fn sums(arrived: &Arrived) -> Vec<(u64, &str, i128, i128)> {

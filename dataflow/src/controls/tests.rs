@@ -250,7 +250,7 @@ fn a_service_with_many_control_totals_is_followed() {
         for sequence in epoch * 1000 + 1..=epoch * 1000 + 1000 {
             gathered.add(&event("s/1", Some(sequence), "e", &[]), &sequence.to_le_bytes());
         }
-        let records = gathered.into_records().collect();
+        let records = gathered.take().collect();
         let changes = services.epoch(epoch + 2, records, Vec::new());
         let quality = changes.tables.iter().filter(|table| table.view() == View::DataQuality);
         views.apply(&quality.cloned().collect::<Vec<_>>());

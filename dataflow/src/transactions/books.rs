@@ -25,7 +25,7 @@ struct OfBook {
     book: Book,
     posted: Sides,
     ranges: OfRanges,
-    /// How many ranges the epoch before came to: about as many are likely to come again.
+    /// How many ranges came together at most: about as many are likely to come again.
     expected: usize,
 }
 
@@ -76,7 +76,8 @@ impl Books {
                 of_books.push((book.clone(), posted));
             }
             let mut ranges = std::mem::take(ranges);
-            *expected = ranges.len();
+            // What mail changes comes behind that, and is little.
+            *expected = (*expected).max(ranges.len());
             ranges.retain(|(_, sides)| !sides.is_zero());
             if !ranges.is_empty() {
                 of_ranges.push((book.clone(), ranges));

@@ -206,8 +206,7 @@ impl Run {
         if disk.is_some() {
             self.state.request_seal(Epoch(self.epoch));
         }
-        let gathered = std::mem::take(&mut self.gathered);
-        let records = gathered.into_iter().flat_map(Gathered::into_records).collect();
+        let records = self.gathered.iter_mut().flat_map(Gathered::take).collect();
         let changes = self.services.epoch(self.epoch, records, std::mem::take(&mut self.changes));
         self.views.apply(&changes.tables);
         for table in &changes.tables {
