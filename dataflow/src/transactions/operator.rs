@@ -203,7 +203,8 @@ impl Schedule {
             let mut events = Vec::new();
             if time.inner == 0 {
                 events = self.resolver.room();
-                events.reserve(self.expected);
+                // Some more: one too many would take twice the room.
+                events.reserve(self.expected + self.expected / 8);
             }
             Waiting { held, events, mail: Vec::new(), begins: false }
         })
