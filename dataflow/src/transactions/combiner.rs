@@ -137,4 +137,20 @@ mod tests {
         assert_eq!(taken.iter().map(|(_, changes)| changes.len()).collect::<Vec<_>>(), [1]);
         assert!(combiner.take().is_empty());
     }
+
+    #[test]
+    fn there_is_room_for_what_came_of_the_events_before_whatever_mail_changed() {
+        let mut combiner = Combiner::new(0);
+        let line = Sides::of_line(Side::Debit, 5, 1);
+        combiner.expect(512);
+        assert!(combiner.out.iter().all(|changes| changes.capacity() == 0));
+        for number in 0..512 {
+            combiner.add(AccountKey((number % 256) << 120 | number << 32), line);
+        }
+        assert_eq!(combiner.take().len(), 256);
+        combiner.add(AccountKey(1 << 32), line);
+        assert_eq!(combiner.take().len(), 1);
+        combiner.expect(512);
+        assert!(combiner.out.iter().all(|changes| changes.capacity() >= 2));
+    }
 }

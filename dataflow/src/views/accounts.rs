@@ -37,8 +37,9 @@ use crate::sums::{Balance, CompactSides, Sides};
 use crate::totals::{SharedDirectory, by_epoch, consolidate};
 use crate::transactions::{Batch, Tables};
 
-/// How many movements are gone through together, where there are as many.
-const TOGETHER_MIN: usize = 1 << 11;
+/// How many movements are gone through together, where there are as many; few in tests, so that there are
+/// several pieces of them.
+const TOGETHER_MIN: usize = if cfg!(test) { 8 } else { 1 << 11 };
 
 /// What comes in.
 pub(crate) struct Inputs<'s> {
@@ -75,16 +76,7 @@ pub(crate) fn accounts<'s>(
     // No name comes out of that stream, but its frontier holds the others' back.
     let names = names.flat_map(|()| None);
     let beside = pending.concat(declarations).concat(closings.map(Beside::Closing)).concat(names);
-    let mut accounts = OfAccounts {
-        days: Days::new(state),
-        balances: Balances::new(state, scale),
-        adjustments: Adjustments::new(state, Rc::clone(&directory)),
-        directory,
-        since,
-        rows_of_days: Expected::each(1),
-        rows_of_balances: Expected::each(2),
-        piece: Vec::new(),
-    };
+    let mut accounts = OfAccounts::new(directory, (state, since, scale));
     by_epoch(
         movements,
         beside,
@@ -120,6 +112,22 @@ struct Others<'a> {
 }
 
 impl OfAccounts {
+    fn new(
+        directory: SharedDirectory,
+        (state, since, scale): (&WorkerState, u64, Scale),
+    ) -> OfAccounts {
+        OfAccounts {
+            days: Days::new(state),
+            balances: Balances::new(state, scale),
+            adjustments: Adjustments::new(state, Rc::clone(&directory)),
+            directory,
+            since,
+            rows_of_days: Expected::each(1),
+            rows_of_balances: Expected::each(2),
+            piece: Vec::new(),
+        }
+    }
+
     /// Applies what comes in one epoch; returns the rows that it changes.
     fn epoch(
         &mut self,
@@ -254,4 +262,136 @@ fn next_piece(
 fn split<T>(all: &[T], wanted: impl Fn(&T) -> bool) -> (&[T], &[T]) {
     let first = all.iter().take_while(|one| wanted(one)).count();
     all.split_at(first)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use trueup_ledger::Side;
+    use trueup_ledger::table::{Datum, Row, Rows};
+
+    use super::*;
+    use crate::names::{AccountName, Directory};
+
+    /// A line: its account, its date or none while it is pending, its amount, and who sends it.
+    type Line = (usize, Option<i32>, i128, usize);
+
+    fn name(account: usize) -> AccountName {
+        AccountName::new("t", &format!("assets:{account}"), "EUR")
+    }
+
+    fn debit(units: i128) -> Sides {
+        Sides::of_line(Side::Debit, units, 1)
+    }
+
+    /// What two workers send of some lines: batches of one shard each, in no order.
+    fn sent(lines: &[Line]) -> (Vec<Batch<DatedKey>>, Vec<Beside>) {
+        let (mut batches, mut beside) = (BTreeMap::new(), Vec::new());
+        for (account, date, units, sender) in lines {
+            let (key, sides) = (name(*account).key(), debit(*units).into());
+            match *date {
+                Some(at) => {
+                    let batch: &mut Movements = batches.entry((sender, key.shard())).or_default();
+                    batch.push((DatedKey { key: key.0, at, tenant: 7 }, sides));
+                }
+                None => beside.push(Beside::Pending(key, sides)),
+            }
+        }
+        let by_sender = batches.into_iter().rev();
+        (by_sender.map(|((_, shard), batch)| (shard.into(), batch)).collect(), beside)
+    }
+
+    fn row(account: usize, rest: impl IntoIterator<Item = Datum>) -> Row {
+        let account = format!("assets:{account}");
+        let names = ["t", &account, "EUR"].map(|name| Datum::Text(name.into()));
+        names.into_iter().chain(rest).collect()
+    }
+
+    proptest! {
+        /// Accounts that only have what is pending, or only what is posted, lie between others, and in
+        /// pieces of their own.
+        #[test]
+        fn rows_are_those_of_the_sums_however_many_pieces_there_are(
+            epochs in prop::collection::vec(
+                prop::collection::vec(
+                    (0..40_usize, prop::option::weighted(0.8, 0..3), 1..9_i128, 0..2_usize),
+                    0..120,
+                ),
+                1..4,
+            ),
+        ) {
+            let state = WorkerState::new(None, 0, 1);
+            let directory = Rc::new(Directory::new(&state));
+            directory.record((0..40).map(|account| (name(account).key(), name(account))));
+            let mut accounts = OfAccounts::new(directory, (&state, 0, Scale::DEFAULT));
+            let mut shown: BTreeMap<View, Rows> = BTreeMap::new();
+            let mut sums: BTreeMap<(usize, Option<i32>), i128> = BTreeMap::new();
+            for (epoch, lines) in (1..).zip(&epochs) {
+                let (batches, beside) = sent(lines);
+                for table in accounts.epoch(epoch, batches, beside) {
+                    // Nobody takes out what comes and goes within an epoch.
+                    let key = |row| table.row(row)[..table.view().key_columns()].to_vec();
+                    let changes = (0..table.len()).map(|row| (key(row), table.diffs()[row]));
+                    let distinct: BTreeSet<_> = changes.collect();
+                    prop_assert_eq!(distinct.len(), table.len(), "a key changes once");
+                    shown.entry(table.view()).or_default().apply(&table);
+                }
+                for (account, date, units, _) in lines {
+                    *sums.entry((*account, *date)).or_default() += units;
+                }
+            }
+            let (mut days, mut balances) = (Rows::default(), BTreeMap::new());
+            for ((account, date), units) in &sums {
+                let (posted, pending) = balances.entry(*account).or_insert((0, 0));
+                match date {
+                    Some(date) => {
+                        *posted += units;
+                        let amounts = [*units, 0, *units].map(Datum::Amount);
+                        days.add(row(*account, [Datum::Date(*date)].into_iter().chain(amounts)), 1);
+                    }
+                    None => *pending += units,
+                }
+            }
+            let balances = balances.into_iter().map(|(account, (posted, pending))| {
+                row(account, [posted, 0, pending, 0, posted, posted].map(Datum::Amount))
+            });
+            let balances: BTreeMap<Row, i64> = balances.map(|row| (row, 1)).collect();
+            prop_assert_eq!(shown.remove(&View::DailyMovements).unwrap(), days);
+            prop_assert_eq!(shown.remove(&View::Balances).unwrap().0, balances);
+        }
+    }
+
+    #[test]
+    fn a_piece_has_whole_shards_in_order() {
+        let key = |shard: u8, number: u128, at| DatedKey {
+            key: (u128::from(shard) << 120) | number,
+            at,
+            tenant: 7,
+        };
+        let batch = |shard: u8, numbers: std::ops::Range<u128>| -> Batch<DatedKey> {
+            let changes = numbers.rev().map(|number| (key(shard, number, 1), debit(1).into()));
+            (shard.into(), changes.collect())
+        };
+        // Of the second shard both workers have sent, of the third only nothing is left.
+        let gone = vec![
+            (key(5, 1, 1), debit(3).into()),
+            (key(5, 1, 1), Sides::of_line(Side::Debit, 3, -1).into()),
+        ];
+        let batches = [batch(1, 0..3), batch(2, 0..6), batch(2, 4..7), (5, gone), batch(9, 0..1)];
+        let (mut batches, mut piece) = (batches.into_iter().peekable(), Movements::new());
+        let mut pieces = Vec::new();
+        while batches.peek().is_some() {
+            next_piece(&mut batches, &mut piece);
+            assert!(piece.is_sorted_by(|(one, _), (next, _)| one < next), "each once, in order");
+            let lines = piece.iter().map(|(_, sides)| Sides::from(sides).lines);
+            let shards: Vec<u8> = piece.iter().map(|(day, _)| day.shard()).collect();
+            pieces.push((shards, lines.sum::<i64>()));
+        }
+        let first = vec![1, 1, 1, 2, 2, 2, 2, 2, 2, 2];
+        assert_eq!(pieces, [(first, 12), (vec![9], 1)]);
+    }
 }
