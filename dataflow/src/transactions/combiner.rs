@@ -44,7 +44,7 @@ impl<K: StateKey> Combiner<K> {
         self.lines = lines;
         // A shard may have more than others, and what grows is moved and takes twice the room.
         let each = self.expected.of(lines) / SHARDS;
-        self.out.iter_mut().for_each(|changes| changes.reserve(each + each / 4));
+        self.out.iter_mut().for_each(|changes| changes.reserve(each + each / 16));
     }
 
     /// Adds a change of a key.

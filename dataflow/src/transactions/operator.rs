@@ -204,7 +204,7 @@ impl Schedule {
             if time.inner == 0 {
                 events = self.resolver.room();
                 // Some more: one too many would take twice the room.
-                events.reserve(self.expected + self.expected / 8);
+                events.reserve(self.expected + self.expected / 16);
             }
             Waiting { held, events, mail: Vec::new(), begins: false }
         })
