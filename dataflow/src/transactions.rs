@@ -40,8 +40,9 @@ use crate::time::EpochClock;
 /// Rows that changed, several to a table.
 pub type Tables<'s> = Stream<'s, u64, Vec<Table>>;
 
-/// Changes of sums of keys of one shard, whose number comes first and routes them to its worker: as they
-/// are in one piece, nobody moves each of them, and whoever puts them in order has few at a time.
+/// Changes of sums of keys of some shards of one worker, behind a number that routes them there and is higher
+/// the higher these shards are: as they are in one piece, nobody moves each of them, and whoever puts them in
+/// order has few at a time.
 pub type Batch<K> = (u64, Vec<(K, CompactSides)>);
 
 /// What the transactions change, at the epochs they change it in.

@@ -52,6 +52,11 @@ impl WorkerState {
         kept
     }
 
+    /// Returns how many workers there are, of all processes.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// Says whether this worker is the one to whom a shard belongs.
     pub(crate) fn owns(&self, shard: u8) -> bool {
         worker_of(shard, self.workers) == self.worker

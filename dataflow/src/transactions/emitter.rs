@@ -69,7 +69,7 @@ pub(crate) struct Emitted {
 }
 
 impl Emitter {
-    pub(crate) fn new(rules: &Rules) -> Emitter {
+    pub(crate) fn new(rules: &Rules, workers: usize) -> Emitter {
         let mut processors: HashMap<_, Vec<_>> = HashMap::new();
         for (processor, account) in &rules.clearing {
             processors.entry(account.clone()).or_default().push(processor.clone());
@@ -80,8 +80,8 @@ impl Emitter {
             imbalances: Table::new(View::Imbalances),
             records: 0,
             lines: Expected::each(2),
-            movements: Combiner::new(1),
-            pending: Combiner::new(0),
+            movements: Combiner::new(workers, 1),
+            pending: Combiner::new(workers, 0),
             due: Vec::new(),
             facts: Vec::new(),
             closed: ClosedMonths::default(),

@@ -54,7 +54,7 @@ pub(super) fn transactions<'s>(
 ) -> Changes<'s> {
     let outer = events.scope();
     let Surroundings { closings, clock, state } = surroundings;
-    let resolver = Resolver::new(state.kept(Space::Transactions), stateful, clock);
+    let resolver = Resolver::new(state.kept(Space::Transactions), stateful, clock, state.workers());
     outer.iterative::<u32, _, _>(|inner| build(outer, inner, (events, closings), resolver))
 }
 

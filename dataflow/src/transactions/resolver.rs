@@ -62,8 +62,9 @@ impl Resolver {
         store: States,
         Stateful { scale, rules }: Stateful,
         clock: EpochClock,
+        workers: usize,
     ) -> Resolver {
-        let emitter = Emitter::new(&rules);
+        let emitter = Emitter::new(&rules, workers);
         let (touched, room) = Default::default();
         Resolver { store, scale, rules, clock, emitter, touched, room }
     }
@@ -342,7 +343,7 @@ mod tests {
         let state = WorkerState::new(Some(Disk::open(directory.path(), 1 << 20).unwrap()), 0, 1);
         let clock = EpochClock::new(1, 0);
         let stateful = Stateful { scale: Scale::DEFAULT, rules: Arc::default() };
-        let mut resolver = Resolver::new(state.kept(Space::Transactions), stateful, clock);
+        let mut resolver = Resolver::new(state.kept(Space::Transactions), stateful, clock, 1);
         let record = reversal();
         let (key, other) = (record.key, TransactionKey::of("a", "t2"));
         let emit = || Step { begins: Some(Phase::Emit), ..Step::default() };

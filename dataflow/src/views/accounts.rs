@@ -81,7 +81,7 @@ pub(crate) fn accounts<'s>(
         movements,
         beside,
         "Accounts",
-        |(shard, _): &Batch<DatedKey>| *shard,
+        |(number, _): &Batch<DatedKey>| *number,
         Vec::append,
         move |epoch, movements, beside| accounts.epoch(epoch, std::mem::take(movements), beside),
     )
@@ -158,7 +158,7 @@ impl OfAccounts {
         tables.days.reserve(self.rows_of_days.of(changes));
         tables.balances.reserve(self.rows_of_balances.of(changes));
         let mut in_closed = Vec::new();
-        movements.sort_unstable_by_key(|(shard, _)| *shard);
+        movements.sort_unstable_by_key(|(number, _)| *number);
         let mut movements = movements.into_iter().peekable();
         let mut piece = std::mem::take(&mut self.piece);
         loop {
@@ -249,10 +249,10 @@ fn next_piece(
 ) {
     piece.clear();
     let mut last = None;
-    while let Some((shard, mut changes)) =
-        batches.next_if(|(shard, _)| piece.len() < TOGETHER_MIN || last == Some(*shard))
+    while let Some((number, mut changes)) =
+        batches.next_if(|(number, _)| piece.len() < TOGETHER_MIN || last == Some(*number))
     {
-        last = Some(shard);
+        last = Some(number);
         piece.append(&mut changes);
     }
     consolidate(piece);
