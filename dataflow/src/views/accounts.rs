@@ -67,7 +67,7 @@ pub(crate) fn accounts<'s>(
 ) -> Tables<'s> {
     let Inputs { movements, pending, declarations, closings, names } = inputs;
     let pending = pending
-        .exchange(|(worker, _)| *worker)
+        .exchange(|(number, _)| *number)
         .flat_map(|(_, changes)| changes)
         .map(|(account, sides)| Beside::Pending(account, sides));
     let declarations = declarations
